@@ -1,0 +1,1 @@
+"""Control laws and the guard: arrays in, arrays out."""

@@ -1,0 +1,55 @@
+"""The errors that robot_rl raises for the world: input, files, network, robot.
+
+Every one derives from `RobotRLError`, so a caller can catch the family and print the sentence. A message says what
+happened, what was found, what is allowed and what to do next.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+
+
+class RobotRLError(Exception):
+    """Base of every error that a user can cause or mend."""
+
+
+class ConfigError(RobotRLError):
+    """A setting is unknown, of the wrong type or outside its range."""
+
+
+class SpecError(RobotRLError):
+    """An array does not match its specification."""
+
+
+class WireError(RobotRLError):
+    """A message could not be decoded or is not allowed."""
+
+
+class TransportError(RobotRLError):
+    """The actor-learner link could not be opened or was refused."""
+
+
+class CheckpointError(RobotRLError):
+    """A checkpoint or log on disk is missing, damaged or of another kind."""
+
+
+class StorageError(RobotRLError):
+    """Writing to disk failed; what was saved before is intact."""
+
+
+class RobotError(RobotRLError):
+    """A robot, driver or twin cannot do what was asked."""
+
+
+class MissingDependency(RobotRLError):
+    """An optional package or system library is not installed."""
+
+    def __init__(self, what: str, needed_for: str, install: str) -> None:
+        super().__init__(f"{what} is not available, and {needed_for} needs it. Install it with: {install}")
+
+
+def nearest(word: str, allowed: Iterable[str]) -> str:
+    """Return " Did you mean 'x'?" for the closest allowed word, or an empty string."""
+    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)
+    return f" Did you mean '{close[0]}'?" if close else ""

@@ -1,0 +1,172 @@
+"""The `Task`: what is to be done, as data and pure functions. It never asks whether it runs in simulation."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_rl.robot import ArmCommand, ResetRequest, RobotState, Vector
+from robot_rl.specs import ActionSpec, ObservationSpec
+
+
+@dataclass(frozen=True, kw_only=True)
+class Compliance:
+    """Settings of the Cartesian impedance controller for a task.
+
+    Attributes:
+        stiffness: (3 translational [N/m], 3 rotational [N m/rad]).
+        damping: (3 [N s/m], 3 [N m s/rad]).
+        clip_m: Largest position error per axis that the spring sees; stiffness times clip bounds the contact force.
+        clip_rad: Largest rotation error (norm) that the spring sees.
+        speed_m_s, speed_rad_s: How fast the reference slews towards the target.
+    """
+
+    stiffness: tuple[float, float, float, float, float, float] = (2000.0, 2000.0, 2000.0, 150.0, 150.0, 150.0)
+    damping: tuple[float, float, float, float, float, float] = (89.0, 89.0, 89.0, 7.0, 7.0, 7.0)
+    clip_m: tuple[float, float, float] = (0.01, 0.01, 0.01)
+    clip_rad: float = 0.1
+    speed_m_s: float = 0.5
+    speed_rad_s: float = 2.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class Limits:
+    """The workspace and the rates that the guard enforces.
+
+    Attributes:
+        box_min_m, box_max_m: Corners of the workspace box of the tool in B.
+        cone_rad: Largest angle between the tool's z axis and `cone_axis`.
+        cone_axis: Unit vector in B that the tool's z axis shall stay near; straight down by default.
+        step_m, step_rad: Largest distance from the measured pose to a commanded one in one control period.
+        force_n: Contact force above which the guard latches a stop.
+        command_age_s: A command older than this is not executed; the arm holds.
+    """
+
+    box_min_m: tuple[float, float, float]
+    box_max_m: tuple[float, float, float]
+    cone_rad: float = 0.6
+    cone_axis: tuple[float, float, float] = (0.0, 0.0, -1.0)
+    step_m: float = 0.08
+    step_rad: float = 0.5
+    force_n: float = 80.0
+    command_age_s: float = 0.25
+
+
+@dataclass(frozen=True, kw_only=True)
+class Geom:
+    """A primitive shape of an object, in the object's frame.
+
+    Attributes:
+        kind: "box" (half sizes), "cylinder" (radius, half height) or "sphere" (radius).
+        size_m: Sizes as MuJoCo orders them.
+        pos_m, quat: Pose in the object's frame, quaternion wxyz.
+        rgba: Colour.
+        collides: False for looks only.
+    """
+
+    kind: Literal["box", "cylinder", "sphere"]
+    size_m: tuple[float, ...]
+    pos_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
+    quat: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    rgba: tuple[float, float, float, float] = (0.8, 0.3, 0.2, 1.0)
+    collides: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class SceneObject:
+    """An object of a task for a twin to build.
+
+    Attributes:
+        geoms: Its shapes.
+        mass_kg: Total mass, shared by volume.
+        motion: "free" moves by physics, "placed" is fixed but set at each reset, "held" is rigid in the hand.
+        pos_m, quat: Rest pose in B, or in E for a held object.
+        friction: Sliding, torsional and rolling coefficient.
+    """
+
+    geoms: tuple[Geom, ...]
+    mass_kg: float = 0.05
+    motion: Literal["free", "placed", "held"] = "free"
+    pos_m: tuple[float, float, float] = (0.5, 0.0, 0.0)
+    quat: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
+    friction: tuple[float, float, float] = (1.0, 0.005, 0.0001)
+
+
+@dataclass(slots=True)
+class Outcome:
+    """How one step ended: reward, whether the task is over (not by the clock), and whether it succeeded."""
+
+    reward: float
+    terminated: bool
+    success: bool
+    reason: str = ""
+
+
+class Task(Protocol):
+    """Observations, actions, reward, success, reset and limits of one skill."""
+
+    name: str
+    observation_spec: ObservationSpec
+    action_spec: ActionSpec
+    control_hz: float
+    max_steps: int
+    compliance: Compliance
+    limits: Limits
+    scene: Mapping[str, SceneObject]
+
+    def sample_reset(self, rng: np.random.Generator) -> ResetRequest:
+        """Draw where the next episode begins."""
+        ...
+
+    def state_vector(self, state: RobotState) -> NDArray[np.float32]:
+        """Return the flat state of `observation_spec`."""
+        ...
+
+    def outcome(self, state: RobotState) -> Outcome:
+        """Judge the state that a step led to."""
+        ...
+
+
+class Expert(Protocol):
+    """A scripted source of demonstrations for a twin."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Start an episode."""
+        ...
+
+    def action(self, state: RobotState) -> NDArray[np.float32]:
+        """Return an action in the task's action space."""
+        ...
+
+
+@dataclass(slots=True)
+class EpisodeInfo:
+    """What is known of a finished episode beside its transitions."""
+
+    success: bool = False
+    truncated: bool = False
+    steps: int = 0
+    reward_sum: float = 0.0
+    reason: str = ""
+    source: str = "policy"
+    guard_events: dict[str, int] = field(default_factory=dict)
+
+
+__all__ = [
+    "ArmCommand",
+    "Compliance",
+    "EpisodeInfo",
+    "Expert",
+    "Geom",
+    "Limits",
+    "Outcome",
+    "ResetRequest",
+    "RobotState",
+    "SceneObject",
+    "Task",
+    "Vector",
+]

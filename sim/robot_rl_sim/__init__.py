@@ -1,0 +1,1 @@
+"""MuJoCo twins behind the same interfaces as the drivers."""

@@ -1,0 +1,1 @@
+"""What is to be done: observations, reward, success, reset, limits."""
