@@ -1,0 +1,273 @@
+"""Cartesian impedance with a limited reference: the law that hardware, real-time twin and lock-step twin share.
+
+The spring pulls the tool towards a reference, not towards the target. The reference slews to the target at a limited
+speed and never leaves the measured pose by more than the clip, so in contact the force is at most stiffness times clip,
+and after release the tool starts at the slewing speed instead of jumping at a target that ran away.
+
+    e   = (p_ref - p per axis within +-clip_m,  log(R_ref R^T) within clip_rad by norm)        in the base frame B
+    F   = K e - D (J dq)                                                                       wrench on the tool in B
+    tau = J^T F + (I - J^T (J J^T + lambda^2 I)^-1 J) (k_n (q_n - q) - d_n dq) + coriolis      gravity is not ours
+    tau is limited per joint, then its change per tick is limited
+
+`impedance_torque` is one compiled function without allocation. Wherever it is called, a tick always gives finite torques:
+a target that is not finite is ignored (the reference holds), a reading that is not finite gives a torque that fades to
+zero at the torque-rate limit, and so does a joint whose torque overflows.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from robot_rl.errors import ConfigError
+from robot_rl.geometry import (
+    Vec3,
+    Vector,
+    clip_norm_t,
+    copy3,
+    copy4,
+    finite,
+    kernel,
+    norm3_t,
+    quat_conj_t,
+    quat_from_rotvec_t,
+    quat_mul_t,
+    quat_normalise_t,
+    rotation_step_t,
+    rotvec_from_quat_t,
+)
+from robot_rl.task import Compliance
+from robot_rl_controllers.gains import (
+    CLIP_M,
+    CLIP_RAD,
+    DAMPING,
+    NULL_DAMPING,
+    NULL_STIFFNESS,
+    SPEED_M_S,
+    SPEED_RAD_S,
+    STIFFNESS,
+    TAU_LIMIT,
+    TAU_RATE,
+    pack_gains,
+    pack_limits,
+    slew_gains,
+)
+from robot_rl_controllers.nullspace import project_solve
+from robot_rl_controllers.torque import fade_out, limit_torque, torque_step
+
+JOINTS = 7
+
+
+@kernel
+def reset_reference(ref: Vector, p: Any, quat: Any) -> None:
+    """Put the reference (7,) onto a measured pose: position [m] and orientation wxyz in B."""
+    copy3(ref, p)
+    copy4(ref[3:], quat_normalise_t(quat))
+
+
+@kernel
+def slew_reference(ref: Vector, target: Vector, speed_m_s: float, speed_rad_s: float, dt: float) -> None:
+    """Move the reference (7,) towards the target (7,) by at most one tick of the two speeds; ignore a bad target."""
+    goal = quat_normalise_t((target[3], target[4], target[5], target[6]))
+    away = (target[0] - ref[0], target[1] - ref[1], target[2] - ref[2])
+    if not finite(target) or not finite(away) or norm3_t((goal[1], goal[2], goal[3])) + abs(goal[0]) == 0.0:
+        return
+    if not (dt > 0.0):
+        return
+    if norm3_t(away) <= speed_m_s * dt:
+        copy3(ref, target)
+    else:
+        d = clip_norm_t(away, speed_m_s * dt)
+        copy3(ref, (ref[0] + d[0], ref[1] + d[1], ref[2] + d[2]))
+    copy4(ref[3:], rotation_step_t((ref[3], ref[4], ref[5], ref[6]), goal, speed_rad_s * dt))
+
+
+@kernel
+def limit_reference(ref: Vector, p: Any, quat: Any, gains: Vector) -> tuple[Vec3, Vec3]:
+    """Pull the reference (7,) to within the clip of the measured pose and return the error that is left.
+
+    Args:
+        ref: (7,) reference pose in B, changed in place.
+        p: (3,) measured position [m] in B.
+        quat: unit quaternion of the measured orientation.
+        gains: (16,) from `pack_gains`.
+
+    Returns:
+        (e_p [m], e_r [rad]) in B: e_p within the clip per axis, e_r the full rotation vector within the clip by norm.
+    """
+    for i in range(3):
+        ref[i] = min(max(ref[i], p[i] - gains[CLIP_M + i]), p[i] + gains[CLIP_M + i])
+    e_p = (ref[0] - p[0], ref[1] - p[1], ref[2] - p[2])
+    e_r = rotvec_from_quat_t(quat_mul_t((ref[3], ref[4], ref[5], ref[6]), quat_conj_t(quat)))
+    if norm3_t(e_r) > gains[CLIP_RAD]:
+        e_r = clip_norm_t(e_r, gains[CLIP_RAD])
+        copy4(ref[3:], quat_normalise_t(quat_mul_t(quat_from_rotvec_t(e_r), quat)))
+    return e_p, e_r
+
+
+@kernel
+def _readable(q: Vector, dq: Vector, p: Vector, quat: Vector, J: Vector, coriolis: Vector) -> bool:
+    """Return whether a reading can be trusted: all numbers finite and the orientation a rotation."""
+    if not (finite(q) and finite(dq) and finite(p) and finite(quat) and finite(coriolis)):
+        return False
+    for r in range(6):
+        if not finite(J[r]):
+            return False
+    return abs(quat[0]) + abs(quat[1]) + abs(quat[2]) + abs(quat[3]) > 0.0
+
+
+@kernel
+def _tool_force(row: int, J: Vector, dq: Vector, error: float, gains: Vector) -> float:
+    """Return one entry of the wrench K e - D (J dq) in B [N or N m]."""
+    speed = 0.0
+    for i in range(JOINTS):
+        speed += J[row, i] * dq[i]
+    return gains[STIFFNESS + row] * error - gains[DAMPING + row] * speed
+
+
+@kernel
+def impedance_torque(
+    q: Vector,
+    dq: Vector,
+    p: Vector,
+    quat: Vector,
+    J: Vector,
+    coriolis: Vector,
+    target: Vector,
+    ref: Vector,
+    gains: Vector,
+    limits: Vector,
+    null_q: Vector,
+    tau_prev: Vector,
+    tau_out: Vector,
+    dt: float,
+) -> None:
+    """Compute the joint torques of one tick. Never raises, never allocates, always writes finite torques.
+
+    Args:
+        q, dq: (7,) joint positions [rad] and velocities [rad/s].
+        p, quat: (3,) [m] and (4,) wxyz measured tool pose in B.
+        J: (6, 7) tool Jacobian in B, rows v then omega.
+        coriolis: (7,) [N m], added as it is.
+        target: (7,) wanted tool pose in B: position [m], quaternion wxyz.
+        ref: (7,) slewed reference pose, changed in place; start it with `reset_reference`.
+        gains: (16,) from `pack_gains`.
+        limits: (12,) from `pack_limits`.
+        null_q: (7,) posture [rad] that the redundant joint is drawn to.
+        tau_prev: (7,) torques [N m] of the tick before (what the robot was really told).
+        tau_out: (7,) receives the torques [N m], without gravity. May be `tau_prev` itself.
+        dt: Seconds since the tick before: 0.001 on hardware.
+    """
+    step = torque_step(limits[TAU_RATE], dt)
+    if not (_readable(q, dq, p, quat, J, coriolis) and finite(gains) and finite(limits)):
+        fade_out(tau_prev, tau_out, step)
+        return
+    measured = quat_normalise_t(quat)
+    if not finite(ref) or abs(ref[3]) + abs(ref[4]) + abs(ref[5]) + abs(ref[6]) == 0.0:
+        reset_reference(ref, p, measured)
+    slew_reference(ref, target, limits[SPEED_M_S], limits[SPEED_RAD_S], dt)
+    e_p, e_r = limit_reference(ref, p, measured, gains)
+    wrench = (
+        _tool_force(0, J, dq, e_p[0], gains),
+        _tool_force(1, J, dq, e_p[1], gains),
+        _tool_force(2, J, dq, e_p[2], gains),
+        _tool_force(3, J, dq, e_r[0], gains),
+        _tool_force(4, J, dq, e_r[1], gains),
+        _tool_force(5, J, dq, e_r[2], gains),
+    )
+    k_n = limits[NULL_STIFFNESS] if finite(null_q) else 0.0
+    y = project_solve(J, q, dq, null_q, k_n, limits[NULL_DAMPING])
+    for i in range(JOINTS):
+        wanted = coriolis[i] - limits[NULL_DAMPING] * dq[i]
+        if k_n > 0.0:
+            wanted += k_n * (null_q[i] - q[i])
+        for r in range(6):
+            wanted += J[r, i] * (wrench[r] - y[r])
+        tau_out[i] = limit_torque(wanted, tau_prev[i], limits[TAU_LIMIT + i], step)
+
+
+class Impedance:
+    """The law with its state, for a driver that calls it once per tick.
+
+    Everything it remembers is set in the constructor or by `start`; nothing is left uninitialised. Until `start` the
+    torques are zero.
+    """
+
+    def __init__(self, compliance: Compliance, *, gain_time_s: float = 0.2, **limits: Any) -> None:
+        """Prepare for a task.
+
+        Args:
+            compliance: settings of the task.
+            gain_time_s: time constant with which later settings take effect.
+            **limits: passed to `pack_limits`.
+        """
+        if not 0.0 <= gain_time_s < float("inf"):
+            raise ConfigError(f"gain_time_s must be a finite, non-negative number of seconds, got {gain_time_s}.")
+        self._settings = limits
+        self._gain_time_s = gain_time_s
+        self._gains = pack_gains(compliance)
+        self._wanted = self._gains.copy()
+        self._limits = pack_limits(compliance, **limits)
+        self.reference = np.zeros(7)
+        self.target = np.zeros(7)
+        self.null_q = np.zeros(JOINTS)
+        self.tau = np.zeros(JOINTS)
+        self._started = False
+
+    def start(self, q: Vector, p: Vector, quat: Vector) -> None:
+        """Hold the measured pose and posture, with torques that begin at zero."""
+        reset_reference(self.reference, p, quat)
+        self.target[:] = self.reference
+        self.null_q[:] = q
+        self.tau[:] = 0.0
+        self._gains[:] = self._wanted
+        self._started = True
+
+    def set_compliance(self, compliance: Compliance) -> None:
+        """Change the settings: gains slew over `gain_time_s`, speeds hold from the next tick."""
+        self._wanted = pack_gains(compliance)
+        self._limits = pack_limits(compliance, **self._settings)
+
+    def set_target(self, p: Vector, quat: Vector) -> None:
+        """Ask for a tool pose in B: (3,) [m] and (4,) wxyz. A pose that is not finite is ignored by the law."""
+        self.target[:3] = p
+        self.target[3:] = quat
+
+    def update(
+        self,
+        q: Vector,
+        dq: Vector,
+        p: Vector,
+        quat: Vector,
+        J: Vector,
+        coriolis: Vector,
+        dt: float,
+        tau_prev: Vector | None = None,
+    ) -> Vector:
+        """Return the torques (7,) [N m] of this tick; the array is reused by the next.
+
+        Args:
+            q, dq, p, quat, J, coriolis: the reading, as in `impedance_torque`.
+            dt: seconds since the last tick.
+            tau_prev: (7,) torques that the robot reports as last commanded; ours if None.
+        """
+        if not self._started:
+            return self.tau
+        slew_gains(self._gains, self._wanted, dt, self._gain_time_s)
+        before = self.tau if tau_prev is None else tau_prev
+        args = (q, dq, p, quat, J, coriolis, self.target, self.reference, self._gains, self._limits, self.null_q)
+        impedance_torque(*args, before, self.tau, dt)
+        return self.tau
+
+
+__all__ = [
+    "Impedance",
+    "impedance_torque",
+    "limit_reference",
+    "pack_gains",
+    "pack_limits",
+    "reset_reference",
+    "slew_gains",
+    "slew_reference",
+]

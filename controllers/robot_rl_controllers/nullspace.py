@@ -1,0 +1,85 @@
+"""The damped solve behind the nullspace projector, unrolled so that it needs no scratch memory."""
+
+from __future__ import annotations
+
+import math
+
+from robot_rl.geometry import Vector, kernel
+
+LAMBDA_SQUARED = 0.02**2
+"""Damping of the projector. It only has to keep the solve well conditioned at a singularity: the projector's norm is at
+most 1 whatever its value, and a large one lets the posture pull on the tool (0.2, often used, leaks a tenth)."""
+
+Six = tuple[float, float, float, float, float, float]
+
+
+@kernel
+def _gram(J: Vector, r: int, s: int) -> float:
+    """Return entry (r, s) of J J^T."""
+    total = 0.0
+    for i in range(7):
+        total += J[r, i] * J[s, i]
+    return total
+
+
+@kernel
+def _along(J: Vector, r: int, q: Vector, dq: Vector, null_q: Vector, k: float, d: float) -> float:
+    """Return entry r of J z with the posture torque z = k (null_q - q) - d dq."""
+    total = 0.0
+    for i in range(7):
+        z = -d * dq[i]
+        if k > 0.0:
+            z += k * (null_q[i] - q[i])
+        total += J[r, i] * z
+    return total
+
+
+@kernel
+def project_solve(J: Vector, q: Vector, dq: Vector, null_q: Vector, k: float, d: float) -> Six:
+    """Return y = (J J^T + lambda^2 I)^-1 J z for the posture torque z; then z - J^T y moves no tool axis.
+
+    Args:
+        J: (6, 7) tool Jacobian in B.
+        q, dq, null_q: (7,) joint positions, velocities and the wanted posture [rad, rad/s, rad].
+        k: Posture stiffness [N m/rad]; with zero, null_q is not read.
+        d: Posture damping [N m s/rad].
+
+    Returns:
+        y (6,), by an unrolled Cholesky factorisation L L^T.
+    """
+    l00 = math.sqrt(_gram(J, 0, 0) + LAMBDA_SQUARED)
+    l10 = _gram(J, 1, 0) / l00
+    l20 = _gram(J, 2, 0) / l00
+    l30 = _gram(J, 3, 0) / l00
+    l40 = _gram(J, 4, 0) / l00
+    l50 = _gram(J, 5, 0) / l00
+    l11 = math.sqrt(_gram(J, 1, 1) + LAMBDA_SQUARED - l10 * l10)
+    l21 = (_gram(J, 2, 1) - l20 * l10) / l11
+    l31 = (_gram(J, 3, 1) - l30 * l10) / l11
+    l41 = (_gram(J, 4, 1) - l40 * l10) / l11
+    l51 = (_gram(J, 5, 1) - l50 * l10) / l11
+    l22 = math.sqrt(_gram(J, 2, 2) + LAMBDA_SQUARED - l20 * l20 - l21 * l21)
+    l32 = (_gram(J, 3, 2) - l30 * l20 - l31 * l21) / l22
+    l42 = (_gram(J, 4, 2) - l40 * l20 - l41 * l21) / l22
+    l52 = (_gram(J, 5, 2) - l50 * l20 - l51 * l21) / l22
+    l33 = math.sqrt(_gram(J, 3, 3) + LAMBDA_SQUARED - l30 * l30 - l31 * l31 - l32 * l32)
+    l43 = (_gram(J, 4, 3) - l40 * l30 - l41 * l31 - l42 * l32) / l33
+    l53 = (_gram(J, 5, 3) - l50 * l30 - l51 * l31 - l52 * l32) / l33
+    l44 = math.sqrt(_gram(J, 4, 4) + LAMBDA_SQUARED - l40 * l40 - l41 * l41 - l42 * l42 - l43 * l43)
+    l54 = (_gram(J, 5, 4) - l50 * l40 - l51 * l41 - l52 * l42 - l53 * l43) / l44
+    l55 = math.sqrt(_gram(J, 5, 5) + LAMBDA_SQUARED - l50 * l50 - l51 * l51 - l52 * l52 - l53 * l53 - l54 * l54)
+
+    f0 = _along(J, 0, q, dq, null_q, k, d) / l00
+    f1 = (_along(J, 1, q, dq, null_q, k, d) - l10 * f0) / l11
+    f2 = (_along(J, 2, q, dq, null_q, k, d) - l20 * f0 - l21 * f1) / l22
+    f3 = (_along(J, 3, q, dq, null_q, k, d) - l30 * f0 - l31 * f1 - l32 * f2) / l33
+    f4 = (_along(J, 4, q, dq, null_q, k, d) - l40 * f0 - l41 * f1 - l42 * f2 - l43 * f3) / l44
+    f5 = (_along(J, 5, q, dq, null_q, k, d) - l50 * f0 - l51 * f1 - l52 * f2 - l53 * f3 - l54 * f4) / l55
+
+    y5 = f5 / l55
+    y4 = (f4 - l54 * y5) / l44
+    y3 = (f3 - l43 * y4 - l53 * y5) / l33
+    y2 = (f2 - l32 * y3 - l42 * y4 - l52 * y5) / l22
+    y1 = (f1 - l21 * y2 - l31 * y3 - l41 * y4 - l51 * y5) / l11
+    y0 = (f0 - l10 * y1 - l20 * y2 - l30 * y3 - l40 * y4 - l50 * y5) / l00
+    return (y0, y1, y2, y3, y4, y5)
