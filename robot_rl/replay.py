@@ -179,10 +179,9 @@ class Replay:
         reward = self._reward[rows]
         factor = np.full(rows.shape, self.gamma, np.float32)
         last = rows
-        going = np.ones(rows.shape, np.bool_)
         for k in range(1, self.n_step):
             following = self._next[last]
-            going &= self._place[following] >= 0
+            going = self._place[following] >= 0
             if not going.any():
                 break
             reward += np.where(going, np.float32(self.gamma**k) * self._reward[following], np.float32(0.0))
@@ -233,7 +232,7 @@ class Replay:
         pairs = np.flatnonzero(follows[frames[1:]] & (np.diff(frames) == 1))
         before, after = rows[pairs], rows[pairs + 1]
         waiting_alive = tail.written > self._written - self.capacity and tail.written > 0
-        if waiting_alive and len(frames) and frames[0] == 0:
+        if waiting_alive and len(frames):
             before = np.insert(before, 0, (tail.written - 1) % self.capacity)
             after = np.insert(after, 0, rows[0])
         self._next[before] = after
