@@ -1,0 +1,306 @@
+"""RLPD: soft actor-critic with an ensemble of normalised critics, demonstrations in every batch, and a cloned start.
+
+Actions are hybrid. The actor gives a squashed Gaussian over the continuous entries and, where the task has discrete
+groups, a categorical over their K joint choices. A critic reads the state and the continuous action and gives K values
+at once, so that every expectation over choices is exact. Without discrete groups K is 1 and all is plain SAC.
+
+One call of `Agent.update` does a whole group of critic updates on the device:
+
+    y    = r + discount * sum_k pi(k|s') min_{i drawn} Q'_i(s', a')[k],   a' ~ pi(.|s')
+    L_Q  = mean_i (Q_i(s, a)[k] - y)^2
+    L_pi = -q_weight sum_k pi(k|s) mean_i Q_i(s, a)[k] + alpha log pi(a|s) - alpha_k H(pi(k|s)) + bc_weight L_clone
+
+The minimum is taken choice by choice, before the expectation. Only the drawn critics are evaluated. Each group of
+parameters (actor, critics, temperatures) has its own optimiser and nothing else moves it.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from jax import Array
+from numpy.typing import NDArray
+
+from robot_rl.agents import networks
+from robot_rl.agents.actor import Actor
+from robot_rl.agents.bc import clone_steps
+from robot_rl.agents.config import AgentConfig
+from robot_rl.agents.networks import Params
+from robot_rl.errors import ConfigError, nearest
+from robot_rl.specs import ActionSpec, ObservationSpec
+
+Info = dict[str, Array]
+Batches = Mapping[str, Any]
+
+SCHEDULE = {"actor_scale": 1.0, "bc_weight": 0.0, "q_weight": 1.0}
+BATCH_KEYS = ("state", "action", "reward", "discount", "next_state", "demo")
+
+
+class AgentState(NamedTuple):
+    """Everything that training changes: a pytree of arrays.
+
+    Attributes:
+        actor, critic, target: Parameters by name.
+        log_temperature: (2,) of the continuous action's entropy and of the discrete choice's.
+        actor_opt, critic_opt, temperature_opt: Optimiser states.
+        clone_opt: The actor's optimiser while it is cloned, so that training starts with a fresh one.
+        key: (2,) uint32 random state.
+        step: Critic updates done.
+    """
+
+    actor: Params
+    critic: Params
+    target: Params
+    log_temperature: Array
+    actor_opt: Any
+    critic_opt: Any
+    temperature_opt: Any
+    clone_opt: Any
+    key: Array
+    step: Array
+
+
+class Noise(NamedTuple):
+    """The random numbers of one critic update."""
+
+    next_action: Array
+    action: Array
+    drawn: Array
+    actor_drawn: Array
+
+
+class Agent:
+    """An RLPD agent for one observation and action specification."""
+
+    def __init__(self, observation_spec: ObservationSpec, action_spec: ActionSpec, config: AgentConfig) -> None:
+        self.config = config
+        self.actor = Actor(observation_spec, action_spec, config)
+        c, k = action_spec.continuous_size, action_spec.joint_choices
+        self._c, self._k = c, k
+        self._bins = config.value_bins if config.critic_loss == "hl_gauss" else 1
+        self._edges = networks.histogram_edges(config.value_min, config.value_max, config.value_bins)
+        entropy = -0.5 * c if config.target_entropy is None else config.target_entropy
+        self._entropy = np.array([entropy, config.choice_entropy_ratio * math.log(k)], np.float32)
+        self._actor_opt = optax.scale_by_adam()
+        self._critic_opt = optax.adam(config.critic_lr)
+        self._temperature_opt = optax.scale_by_adam()
+        self._clone_opt = optax.adam(config.clone_lr)
+        self._init = jax.jit(self._make_state)
+        self._update = jax.jit(self._update_group, donate_argnums=0)
+        self._clone = jax.jit(self._clone_group, donate_argnums=0)
+
+    def init(self, seed: int) -> AgentState:
+        """Return a fresh state."""
+        return self._init(jax.random.PRNGKey(seed))
+
+    def update(self, state: AgentState, batches: Batches, schedule: Mapping[str, float]) -> tuple[AgentState, Info]:
+        """Do G critic updates, and an actor and temperature update after every `updates_per_actor_update` of them.
+
+        Args:
+            state: Consumed: its buffers are donated to the result.
+            batches: Arrays with a leading axis G: "state", "next_state" (G, B, S) in physical units; "action"
+                (G, B, A) in [-1, 1]; "reward", "discount" (G, B); "demo" (G, B) 1 where a demonstrator acted. Each G
+                is compiled once.
+            schedule: Floats, none of which compiles anew. "actor_scale" multiplies the steps of the actor and of the
+                temperatures (default 1); at 0 they and their optimisers stay as they are, and cost nothing.
+                "bc_weight" weighs the clone loss on demonstrated rows (default 0), "q_weight" the value (default 1).
+
+        Returns:
+            The new state, and scalars still on the device: means over the critic updates, and over the actor updates
+            ("actor_updates" of them; the others are 0 when there was none).
+        """
+        return self._update(state, {k: batches[k] for k in BATCH_KEYS}, check_schedule(schedule))
+
+    def clone(self, state: AgentState, batches: Batches) -> tuple[AgentState, Info]:
+        """Do G updates of the actor alone towards the demonstrated rows. `state` is consumed as in `update`."""
+        return self._clone(state, {k: batches[k] for k in ("state", "action", "demo")})
+
+    def policy(self, state: AgentState) -> dict[str, NDArray[np.float32]]:
+        """Return the actor's weights as numpy, ready for `Policy` and `NumpyPolicy`."""
+        return self.actor.weights(state.actor)
+
+    def _make_state(self, key: Array) -> AgentState:
+        cfg = self.config
+        key, actor_key, critic_key = jax.random.split(key, 3)
+        actor = self.actor.init(actor_key)
+        inputs = self.actor.state_size + self._c
+        critic = networks.init_critics(
+            critic_key, cfg.critics, inputs, cfg.hidden, self._k * self._bins, cfg.layer_norm
+        )
+        log_temperature = jnp.log(jnp.array([cfg.init_temperature, cfg.init_choice_temperature]))
+        return AgentState(
+            actor=actor,
+            critic=critic,
+            target=jax.tree.map(jnp.copy, critic),
+            log_temperature=log_temperature,
+            actor_opt=self._actor_opt.init(actor),
+            critic_opt=self._critic_opt.init(critic),
+            temperature_opt=self._temperature_opt.init(log_temperature),
+            clone_opt=self._clone_opt.init(actor),
+            key=key,
+            step=jnp.zeros((), jnp.int32),
+        )
+
+    def _update_group(self, state: AgentState, batches: dict[str, Array], schedule: dict[str, Array]):
+        key, noise = self._draw_noise(state.key, *batches["reward"].shape)
+        one = functools.partial(self._update_once, schedule=schedule)
+        state, (info, actor_info) = jax.lax.scan(one, state._replace(key=key), (batches, noise))
+        info = {k: v.mean() for k, v in info.items()}
+        count = actor_info["actor_updates"].sum()
+        info |= {k: v.sum() / jnp.maximum(count, 1.0) for k, v in actor_info.items()}
+        return state, info | {"actor_updates": count}
+
+    def _draw_noise(self, key: Array, group: int, batch: int) -> tuple[Array, Noise]:
+        """Draw the random numbers of a whole group at once."""
+        cfg = self.config
+        key, next_key, action_key, subset_key, actor_subset_key = jax.random.split(key, 5)
+        shape = (group, batch, self._c)
+
+        def subsets(subset_key: Array) -> Array:
+            order = jnp.argsort(jax.random.uniform(subset_key, (group, cfg.critics)), axis=1)
+            return order[:, : cfg.target_subset]
+
+        return key, Noise(
+            next_action=jax.random.normal(next_key, shape),
+            action=jax.random.normal(action_key, shape),
+            drawn=subsets(subset_key),
+            actor_drawn=subsets(actor_subset_key),
+        )
+
+    def _update_once(self, state: AgentState, xs: tuple[dict[str, Array], Noise], schedule: dict[str, Array]):
+        batch, noise = xs
+        x, next_x = self.actor.normalise(batch["state"]), self.actor.normalise(batch["next_state"])
+        y = self.target_value(state, batch["reward"], batch["discount"], next_x, noise)
+        x_a = jnp.concatenate([x, batch["action"][:, : self._c]], axis=1)
+        choice = self.actor.choice_of(batch["action"])
+        grads, info = jax.grad(self._critic_loss, has_aux=True)(state.critic, x_a, choice, y)
+        updates, critic_opt = self._critic_opt.update(grads, state.critic_opt)
+        critic = optax.apply_updates(state.critic, updates)
+        tau = self.config.polyak
+        target = jax.tree.map(lambda t, q: t + tau * (q - t), state.target, critic)
+        state = state._replace(critic=critic, critic_opt=critic_opt, target=target, step=state.step + 1)
+
+        due = (state.step % self.config.updates_per_actor_update == 0) & (schedule["actor_scale"] > 0.0)
+        moving = (state.actor, state.actor_opt, state.log_temperature, state.temperature_opt)
+        step = functools.partial(self._actor_step, critic=state.critic, x=x, batch=batch, noise=noise)
+        skipped = jax.tree.map(lambda v: jnp.zeros(v.shape, v.dtype), jax.eval_shape(step, moving, schedule)[1])
+        moving, actor_info = jax.lax.cond(due, step, lambda m, _: (m, skipped), moving, schedule)
+        actor, actor_opt, log_temperature, temperature_opt = moving
+        state = state._replace(
+            actor=actor, actor_opt=actor_opt, log_temperature=log_temperature, temperature_opt=temperature_opt
+        )
+        return state, (info, actor_info)
+
+    def target_value(self, state: AgentState, reward: Array, discount: Array, next_x: Array, noise: Noise) -> Array:
+        """Return the (B,) values that the critics regress to.
+
+        Args:
+            state: Its actor, target critics and temperatures are read.
+            reward: (B,).
+            discount: (B,), 0 where the task ended the episode.
+            next_x: (B, S) normalised next states.
+            noise: Its `next_action` (B, C) and `drawn` (M,) are read.
+        """
+        out = self.actor(state.actor, next_x)
+        u = out.mean + jnp.exp(out.log_std) * noise.next_action
+        drawn = networks.take_critics(state.target, noise.drawn)
+        q = self._values(drawn, jnp.concatenate([next_x, jnp.tanh(u)], axis=1)).min(axis=0)
+        probability = jnp.exp(out.log_choice)
+        value = (probability * q).sum(axis=-1)
+        if self.config.entropy_backup:
+            alpha = jnp.exp(state.log_temperature)
+            log_prob = networks.squashed_log_prob(u, out.mean, out.log_std)
+            value = value - alpha[0] * log_prob - alpha[1] * (probability * out.log_choice).sum(axis=-1)
+        return jax.lax.stop_gradient(reward + discount * value)
+
+    def _values(self, params: Mapping[str, Array], x_a: Array) -> Array:
+        """Return the (N, B, K) values of normalised states beside continuous actions."""
+        out = networks.critic_values(params, x_a, self.config.activation)
+        if self.config.critic_loss == "hl_gauss":
+            return networks.histogram_mean(out.reshape(*out.shape[:2], self._k, self._bins), self._edges)
+        return out
+
+    def _critic_loss(self, params: Params, x_a: Array, choice: Array, y: Array) -> tuple[Array, Info]:
+        out = networks.critic_values(params, x_a, self.config.activation)
+        out = out.reshape(*out.shape[:2], self._k, self._bins)
+        taken = jnp.take_along_axis(out, choice[None, :, None, None], axis=2)[:, :, 0]
+        if self.config.critic_loss == "hl_gauss":
+            q = networks.histogram_mean(taken, self._edges)
+            wanted = networks.histogram_target(y, self._edges)
+            loss = -(wanted * jax.nn.log_softmax(taken, axis=-1)).sum(axis=-1).mean(axis=1).sum()
+        else:
+            q = taken[..., 0]
+            loss = jnp.square(q - y).mean(axis=1).sum()
+        info = {
+            # The sum over critics is what is descended, so that each learns as if alone; the mean is what is shown.
+            "critic_loss": loss / self.config.critics,
+            "q_mean": q.mean(),
+            "q_std": q.std(axis=0).mean(),
+            "target_mean": y.mean(),
+            "target_max": y.max(),
+        }
+        return loss, info
+
+    def _actor_step(self, moving: tuple, schedule: dict[str, Array], *, critic: Params, x: Array, batch: dict, noise):
+        actor, actor_opt, log_temperature, temperature_opt = moving
+        alpha = jnp.exp(log_temperature)
+        if self.config.actor_q == "min":
+            critic = networks.take_critics(critic, noise.actor_drawn)
+
+        def loss_of(params: Params) -> tuple[Array, tuple[Info, Array]]:
+            out = self.actor(params, x)
+            u = out.mean + jnp.exp(out.log_std) * noise.action
+            log_prob = networks.squashed_log_prob(u, out.mean, out.log_std)
+            q = self._values(critic, jnp.concatenate([x, jnp.tanh(u)], axis=1))
+            q = q.min(axis=0) if self.config.actor_q == "min" else q.mean(axis=0)
+            probability = jnp.exp(out.log_choice)
+            value = (probability * q).sum(axis=-1)
+            choice_entropy = -(probability * out.log_choice).sum(axis=-1).mean()
+            size = jnp.maximum(jnp.abs(jax.lax.stop_gradient(value)).mean(), 1e-3) if self.config.normalise_q else 1.0
+            clone = self.actor.clone_loss(out, batch["action"], batch["demo"])
+            loss = -schedule["q_weight"] * value.mean() / size + schedule["bc_weight"] * clone
+            loss = loss + alpha[0] * log_prob.mean() - alpha[1] * choice_entropy
+            entropy = jnp.stack([-log_prob.mean(), choice_entropy])
+            info = {
+                "actor_loss": loss,
+                "actor_q": value.mean(),
+                "entropy": entropy[0],
+                "choice_entropy": choice_entropy,
+                "action_std": jnp.exp(out.log_std).mean(),
+                "bc_loss": clone,
+                "temperature": alpha[0],
+                "choice_temperature": alpha[1],
+                "actor_updates": jnp.ones(()),
+            }
+            return loss, (info, entropy)
+
+        grads, (info, entropy) = jax.grad(loss_of, has_aux=True)(actor)
+        scale = schedule["actor_scale"]
+        updates, actor_opt = self._actor_opt.update(grads, actor_opt)
+        rate = -self.config.actor_lr * scale
+        actor = jax.tree.map(lambda p, u: p + rate * u, actor, updates)
+        # d/dlog(alpha) of alpha * (entropy - wanted)
+        updates, temperature_opt = self._temperature_opt.update(alpha * (entropy - self._entropy), temperature_opt)
+        log_temperature = log_temperature - self.config.temperature_lr * scale * jnp.asarray(updates)
+        return (actor, actor_opt, log_temperature, temperature_opt), info
+
+    def _clone_group(self, state: AgentState, batches: dict[str, Array]) -> tuple[AgentState, Info]:
+        actor, opt, info = clone_steps(self.actor, self._clone_opt, state.actor, state.clone_opt, batches)
+        return state._replace(actor=actor, clone_opt=opt), info
+
+
+def check_schedule(schedule: Mapping[str, float]) -> dict[str, float]:
+    """Return the schedule with defaults filled in; refuse unknown names."""
+    for name in schedule:
+        if name not in SCHEDULE:
+            raise ConfigError(
+                f"the agent's schedule has no '{name}'; allowed: {', '.join(SCHEDULE)}.{nearest(name, SCHEDULE)}"
+            )
+    return {k: float(schedule.get(k, v)) for k, v in SCHEDULE.items()}

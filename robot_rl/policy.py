@@ -1,0 +1,147 @@
+"""Acting from published weights with numpy alone: what runs on the robot's machine."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_rl.errors import SpecError
+from robot_rl.messages import Policy
+from robot_rl.specs import ActionSpec, ObservationSpec
+
+LN_EPS = np.float32(1e-6)
+Vector = NDArray[np.float32]
+
+
+class _Layer:
+    """One hidden layer and the memory it writes to."""
+
+    def __init__(self, w: Vector, b: Vector, scale: Vector | None, shift: Vector | None, relu: bool) -> None:
+        # Stored transposed: a matrix times a vector then reads memory in order.
+        self.w = np.ascontiguousarray(w.T)
+        self.b, self.scale, self.shift, self.relu = b.copy(), scale, shift, relu
+        self.out = np.empty(len(b), np.float32)
+        self.mean = np.full(len(b), 1.0 / len(b), np.float32)
+
+    def __call__(self, x: Vector) -> Vector:
+        out = self.out
+        np.dot(self.w, x, out=out)
+        out += self.b
+        if self.scale is not None and self.shift is not None:
+            out -= out.dot(self.mean)
+            out *= 1.0 / np.sqrt(out.dot(out) * self.mean[0] + LN_EPS)
+            out *= self.scale
+            out += self.shift
+        return np.maximum(out, 0.0, out=out) if self.relu else np.tanh(out, out=out)
+
+
+class NumpyPolicy:
+    """The actor network of an agent, evaluated one state at a time.
+
+    Args:
+        observation_spec, action_spec: What the policy reads and gives.
+        weights: As `Agent.policy` gives them: `w0 b0 [scale0 shift0] w1 ...`, `head_w head_b`, `activation`,
+            `std_bounds`.
+        noise_scale: Multiplies the standard deviation of the continuous action when it is sampled.
+
+    Raises:
+        SpecError: The weights do not fit the specifications.
+    """
+
+    def __init__(
+        self,
+        observation_spec: ObservationSpec,
+        action_spec: ActionSpec,
+        weights: Mapping[str, NDArray[np.float32]],
+        noise_scale: float = 1.0,
+    ) -> None:
+        self.noise_scale = noise_scale
+        self.version = 0
+        self._offset = observation_spec.offset
+        self._inverse_scale = (1.0 / observation_spec.scale).astype(np.float32)
+        self._c, self._k = action_spec.continuous_size, action_spec.joint_choices
+        self._joint_values = action_spec.joint_values
+        self._x = np.empty(observation_spec.size, np.float32)
+        self._set(weights)
+
+    def load(self, policy: Policy) -> None:
+        """Act with newer weights from now on; on error the old ones stay."""
+        self._set(policy.weights)
+        self.version = policy.version
+
+    def act(self, state: NDArray[np.float32], rng: np.random.Generator | None = None) -> NDArray[np.float32]:
+        """Return the (A,) action in [-1, 1] for the (S,) state.
+
+        Args:
+            state: In physical units, as the observation specification says.
+            rng: Samples the action; without it, the mode is returned: tanh of the mean and the likeliest choice.
+        """
+        if state.shape != self._x.shape:
+            raise SpecError(f"the policy reads states of shape {self._x.shape}, got {state.shape}")
+        x = self._x
+        np.subtract(state, self._offset, out=x)
+        x *= self._inverse_scale
+        for layer in self._layers:
+            x = layer(x)
+        head, c = self._head, self._c
+        np.dot(self._head_w, x, out=head)
+        head += self._head_b
+        action = np.empty(c + self._joint_values.shape[1], np.float32)
+        u = head[:c]
+        if rng is not None:
+            std = np.exp(self._low + self._half * (1.0 + np.tanh(head[c : 2 * c])))
+            u = u + (self.noise_scale * std) * rng.standard_normal(c, np.float32)
+        np.tanh(u, out=action[:c])
+        if self._k > 1:
+            logits = head[2 * c :]
+            if rng is not None:
+                logits = logits + rng.gumbel(size=self._k)
+            action[c:] = self._joint_values[int(logits.argmax())]
+        return action
+
+    def _set(self, weights: Mapping[str, Any]) -> None:
+        arrays = {k: np.asarray(v, np.float32) for k, v in weights.items()}
+        self._check(arrays)
+        # An error above leaves the old weights acting; nothing below can fail.
+        relu = bool(arrays["activation"][0])
+        count = sum(re.fullmatch(r"w\d+", k) is not None for k in arrays)
+        self._layers = [
+            _Layer(arrays[f"w{i}"], arrays[f"b{i}"], arrays.get(f"scale{i}"), arrays.get(f"shift{i}"), relu)
+            for i in range(count)
+        ]
+        self._head_w = np.ascontiguousarray(arrays["head_w"].T)
+        self._head_b = arrays["head_b"].copy()
+        self._head = np.empty(len(self._head_b), np.float32)
+        low, high = np.log(arrays["std_bounds"])
+        self._low, self._half = np.float32(low), np.float32(0.5 * (high - low))
+
+    def _check(self, arrays: Mapping[str, Vector]) -> None:
+        """Refuse weights whose names or shapes do not fit the specifications."""
+        outputs = 2 * self._c + (self._k if self._k > 1 else 0)
+        expected: dict[str, tuple[int, ...]] = {"activation": (1,), "std_bounds": (2,), "head_b": (outputs,)}
+        width, i = len(self._x), 0
+        while f"w{i}" in arrays:
+            out = arrays[f"w{i}"].shape[-1] if arrays[f"w{i}"].ndim else 0
+            expected[f"w{i}"] = (width, out)
+            normed = f"scale{i}" in arrays or f"shift{i}" in arrays
+            names = [f"b{i}", f"scale{i}", f"shift{i}"] if normed else [f"b{i}"]
+            expected |= dict.fromkeys(names, (out,))
+            width, i = out, i + 1
+        if i == 0:
+            raise SpecError(f"policy weights hold no 'w0', got {sorted(arrays)}. Publish what `Agent.policy` gives")
+        expected["head_w"] = (width, outputs)
+        missing, extra = sorted(expected.keys() - arrays), sorted(arrays.keys() - expected)
+        if missing or extra:
+            raise SpecError(f"policy weights lack {missing} and have unknown {extra}; expected {sorted(expected)}")
+        for name, shape in expected.items():
+            if arrays[name].shape != shape:
+                raise SpecError(
+                    f"policy weight '{name}' has shape {arrays[name].shape}, the task's specifications need {shape}; "
+                    "the actor and the learner must run the same task"
+                )
+            if not np.isfinite(arrays[name]).all():
+                raise SpecError(f"policy weight '{name}' is not finite; the learner has diverged")
