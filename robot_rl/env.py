@@ -1,0 +1,142 @@
+"""`RobotEnv`: a robot and a task as a gymnasium environment with honest `terminated` and `truncated`.
+
+The only code between an action and the robot: scale the action, move the measured tool pose by it, command, read, judge.
+What comes back in `info["executed_action"]` is the action after the guard, and that is what must be learnt from.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gymnasium
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_rl.errors import SpecError
+from robot_rl.geometry import tool_delta_inverse_into, tool_delta_into
+from robot_rl.robot import ArmCommand, Executed, Robot, RobotState
+from robot_rl.task import Task
+
+Observation = NDArray[np.float32] | dict[str, NDArray[Any]]
+
+
+class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
+    """One task on one robot.
+
+    Observations are the flat float32 state of `task.observation_spec`; with cameras, a dictionary of "state" and one
+    (H, W, 3) uint8 image per camera. Actions are (A,) float32 in [-1, 1], see `task.action_spec`.
+
+    Args:
+        robot: Lock-step twin, real-time twin or hardware.
+        task: What is to be done.
+        cameras: Names of the images to include.
+        render_camera: Camera of `render()`.
+    """
+
+    metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (gymnasium's own signature)
+
+    def __init__(
+        self, robot: Robot, task: Task, cameras: tuple[str, ...] = (), render_camera: str = "video",
+        render_mode: str | None = None,
+    ) -> None:  # fmt: skip
+        self.robot, self.task, self.cameras = robot, task, tuple(cameras)
+        self.render_mode, self._render_camera = render_mode, render_camera
+        spec = task.action_spec
+        self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (spec.size,), np.float32)
+        state_space = gymnasium.spaces.Box(-np.inf, np.inf, (task.observation_spec.size,), np.float32)
+        self.observation_space: gymnasium.Space[Any] = state_space
+        self._connected = False
+        if self.cameras:
+            spaces: dict[str, gymnasium.Space[Any]] = {"state": state_space}
+            for name in self.cameras:
+                shape = task.observation_spec.images[name].shape
+                spaces[name] = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+            self.observation_space = gymnasium.spaces.Dict(spaces)
+        translation, rotation = spec.slices["translation"], spec.slices["rotation"]
+        if (translation, rotation) != (slice(0, 3), slice(3, 6)):
+            raise SpecError("an arm's action must begin with the groups 'translation' (3) and 'rotation' (3)")
+        self._scale = np.repeat([spec.continuous["translation"].scale, spec.continuous["rotation"].scale], 3)
+        self._gripper = spec.discrete.get("gripper")
+        self._p, self._q, self._delta = np.zeros(3), np.zeros(4), np.zeros(6)
+        self._state: RobotState | None = None
+        self._step = 0
+
+    @property
+    def robot_state(self) -> RobotState:
+        """The reading that the last observation was made of."""
+        if self._state is None:
+            raise SpecError("the environment was used before its first reset; call reset() first")
+        return self._state
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Draw a start from the task, bring the robot there, and observe."""
+        super().reset(seed=seed)
+        if not self._connected:
+            self.robot.connect()
+            self._connected = True
+        self._state = self.robot.reset(self.task.sample_reset(self.np_random))
+        self._step = 0
+        return self._observation(self._state), {}
+
+    def step(self, action: NDArray[np.floating]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
+        """Let the robot act for one control period.
+
+        Args:
+            action: (A,) in [-1, 1]; values outside are clipped, and the clipped action is the executed one.
+
+        Returns:
+            Observation, reward, terminated (the task ended), truncated (the clock or the guard ended), info.
+        """
+        before = self.robot_state
+        requested = np.clip(np.asarray(action, np.float32), -1.0, 1.0)
+        if requested.shape != self.action_space.shape:
+            raise SpecError(f"an action has shape {self.action_space.shape}, got {requested.shape}")
+        executed = self.robot.command(self._to_command(requested, before))
+        state = self._state = self.robot.observe()
+        self._step += 1
+        outcome = self.task.outcome(state)
+        truncated = not outcome.terminated and (executed.stopped or self._step >= self.task.max_steps)
+        taken = requested if not executed.events else self._from_executed(requested, executed, before)
+        info: dict[str, Any] = {
+            "executed_action": taken,
+            "success": outcome.success,
+            "guard_events": executed.events,
+            "reason": outcome.reason or ("stopped" if executed.stopped else "time limit" if truncated else ""),
+        }
+        return self._observation(state), outcome.reward, outcome.terminated, truncated, info
+
+    def _to_command(self, action: NDArray[np.float32], state: RobotState) -> ArmCommand:
+        self._delta[:] = action[:6]
+        self._delta *= self._scale
+        p, q = np.empty(3), np.empty(4)
+        tool_delta_into(p, q, state.p_BE, state.quat_BE, self._delta[:3], self._delta[3:])
+        close = self._gripper is not None and self._gripper.index(float(action[6])) == 1
+        return ArmCommand(p, q, close)
+
+    def _from_executed(
+        self, requested: NDArray[np.float32], executed: Executed, state: RobotState
+    ) -> NDArray[np.float32]:
+        """Express what the guard let through as an action, so that the learner sees what happened."""
+        tool_delta_inverse_into(
+            self._delta[:3], self._delta[3:], state.p_BE, state.quat_BE, executed.p_BE, executed.quat_BE
+        )
+        taken = requested.copy()
+        taken[:6] = np.clip(self._delta / self._scale, -1.0, 1.0)
+        if self._gripper is not None:
+            taken[6] = self._gripper.value(1 if executed.close_gripper else 0)
+        return taken
+
+    def _observation(self, state: RobotState) -> Observation:
+        vector = self.task.state_vector(state)
+        if not self.cameras:
+            return vector
+        return {"state": vector, **{name: state.images[name] for name in self.cameras}}
+
+    def render(self) -> NDArray[np.uint8] | None:  # pyright: ignore[reportIncompatibleMethodOverride]
+        """Return a (480, 640, 3) uint8 picture of the scene, if the robot can draw itself."""
+        draw = getattr(self.robot, "render", None)
+        return draw(self._render_camera, 480, 640) if draw is not None else None
+
+    def close(self) -> None:
+        """Hold and release the robot."""
+        self.robot.close()
