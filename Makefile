@@ -1,0 +1,46 @@
+# Every target creates what it needs (a virtual environment in .venv, the locked packages) and is quick when that is done.
+# PYTHON=/path/to/python3.12 chooses the interpreter of the environment.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+BIN := .venv/bin
+export PYTHON
+
+.PHONY: help setup practice demo test check format bench verify-practice lock clean
+
+help:  ## List the targets.
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
+
+setup:  ## Create .venv with everything for practising, tests and checks.
+	@bash scripts/setup.sh dev
+
+practice:
+	@bash scripts/setup.sh practice
+
+demo: practice  ## Teach the arm twin to pick up a cube; leaves a video and a report in runs/demo.
+	@$(BIN)/robot-rl demo
+
+test: setup  ## Run the tests, two at a time. ARGS="-k replay" passes options to pytest.
+	@$(BIN)/python -m pytest -q -n 2 $(ARGS)
+
+check: setup  ## Check format, lint, types and the direction of imports.
+	@$(BIN)/ruff format --check .
+	@$(BIN)/ruff check .
+	@$(BIN)/pyright
+	@$(BIN)/lint-imports
+
+format: setup  ## Format the code and apply the safe lint fixes.
+	@$(BIN)/ruff check --fix-only .
+	@$(BIN)/ruff format .
+
+bench: practice  ## Run the benchmarks; leaves benchmarks/latest.json.
+	@$(BIN)/python -m benchmarks.run $(ARGS)
+
+verify-practice: setup  ## Measure every claim of the README that fits in 15 minutes.
+	@$(BIN)/python scripts/verify_practice.py $(ARGS)
+
+lock:  ## Write the lock files anew from pyproject.toml. UPGRADE=1 takes newer versions.
+	@bash scripts/lock.sh
+
+clean:  ## Remove the environment and the caches; runs/ stays.
+	rm -rf .venv .setup.lock build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

@@ -1,0 +1,100 @@
+#!/usr/bin/env bash
+# Create or refresh the project's virtual environment. Safe to run any number of times, and by two commands at once.
+#   scripts/setup.sh            what practising in simulation needs
+#   scripts/setup.sh dev        that, and what tests and checks need
+# PYTHON=/path/to/python3.12 chooses the interpreter. No cache, display, GPU or account is needed.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+
+role=${1:-practice}
+case $role in
+    practice) locks=(requirements.lock) ;;
+    dev) locks=(requirements.lock requirements-dev.lock) ;;
+    *) echo "setup: unknown role '$role'; allowed: practice, dev" >&2; exit 2 ;;
+esac
+venv=.venv
+log=$venv/setup.log
+stamp=$venv/.ready-$role
+
+say() { printf 'setup: %s\n' "$*"; }
+fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
+
+wanted() { { printf '%s\n' "$PWD"; cat "${locks[@]}" pyproject.toml scripts/setup.sh; } | sha256sum | cut -d' ' -f1; }
+up_to_date() { [ -x $venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$1" ]; }
+
+find_python() {
+    local candidate
+    for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.12 python3.13 python3 python /usr/bin/python3; do
+        if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1; then
+            if "$candidate" -c 'import venv, ensurepip' >/dev/null 2>&1; then
+                command -v "$candidate"
+                return 0
+            fi
+            no_venv=$candidate
+        fi
+    done
+    return 1
+}
+
+explain() {  # what pip's log means, in one sentence
+    if grep -qiE 'no space left|disk quota' "$log"; then
+        fail "the disk is full: set-up needs about 2 GB in $PWD/$venv; free some and run the same command again"
+    elif grep -qiE 'name resolution|connection (refused|reset|aborted)|network is unreachable|timed out|ProxyError' "$log"; then
+        fail "the package index cannot be reached; check the network or pip's settings ('pip config list') and run the same command again"
+    fi
+    tail -n 5 "$log" >&2
+    fail "$1; the whole log is $PWD/$log"
+}
+
+hash=$(wanted)
+up_to_date "$hash" && exit 0
+
+# Two make commands may start at once: the second waits here, then finds the work done.
+if command -v flock >/dev/null 2>&1; then
+    exec 9>.setup.lock
+    flock 9
+    up_to_date "$hash" && exit 0
+fi
+
+# A folder that was moved or half made is started afresh: its scripts hold the old path.
+if [ -e $venv ] && ! { $venv/bin/python -m pip --version && [ "$(cat $venv/.path 2>/dev/null)" = "$PWD" ]; } >/dev/null 2>&1; then
+    say "removing an unusable $venv"
+    rm -rf $venv
+fi
+if [ ! -e $venv ]; then
+    no_venv=
+    if ! python=$(find_python); then
+        find_python >/dev/null || true  # in this shell, to learn why
+        [ -z "$no_venv" ] || fail "$no_venv cannot create virtual environments; install them with: apt-get install -y python3-venv"
+        fail "Python 3.11, 3.12 or 3.13 is needed, found $(python3 --version 2>/dev/null || echo none); install one, or name it: make setup PYTHON=/path/to/python3.12"
+    fi
+    say "creating $venv with $("$python" --version) ($python)"
+    "$python" -m venv $venv >.setup.lock.log 2>&1 || { cat .setup.lock.log >&2; rm -rf $venv .setup.lock.log; fail "$python could not create $PWD/$venv"; }
+    rm -f .setup.lock.log
+    printf '%s\n' "$PWD" >$venv/.path
+fi
+: >"$log"
+pip=($venv/bin/python -m pip --disable-pip-version-check --no-input)
+
+# System libraries for pictures come meanwhile; training from state does not need them.
+bash scripts/install_gl.sh >$venv/gl.log 2>&1 &
+gl=$!
+
+# mujoco's files moved between wheels in version 4: pip's in-place upgrade over it leaves a broken package.
+locked=$(sed -n 's/^mujoco==//p' requirements.lock)
+have=$("${pip[@]}" list --format=freeze 2>/dev/null | sed -n 's/^mujoco==//p')
+if [ -n "$have" ] && [ "$have" != "$locked" ]; then
+    "${pip[@]}" uninstall -y mujoco mujoco-core mujoco-studio >>"$log" 2>&1 || true
+fi
+
+say "installing $(cat "${locks[@]}" | grep -c '==') locked packages (about 500 MB where none is cached; log in $log)"
+"${pip[@]}" install --no-deps $(printf -- '-r %s ' "${locks[@]}") >>"$log" 2>&1 || explain "pip could not install the locked packages"
+
+say "installing robot-rl from this folder, editable"
+"${pip[@]}" install --no-deps --no-build-isolation -e . >>"$log" 2>&1 || explain "pip could not install robot-rl itself"
+
+wait $gl || true
+while IFS= read -r line; do say "$line"; done <$venv/gl.log
+
+printf '%s\n' "$hash" >"$stamp"
+say "ready ($role)"
