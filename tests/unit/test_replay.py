@@ -30,7 +30,7 @@ class EveryIndex(np.random.Generator):
     def __init__(self) -> None:
         super().__init__(np.random.PCG64(0))
 
-    def integers(self, low, high=None, size=None, dtype=np.int64, endpoint=False):  # noqa: ANN201
+    def integers(self, low, high=None, size=None, dtype=np.int64, endpoint=False):
         return (np.arange(np.prod(size)) % low).reshape(size)
 
 
@@ -182,9 +182,7 @@ def test_every_step_that_can_be_sampled_has_its_true_successor(
 
 @settings(max_examples=150, deadline=None)
 @given(history=st.lists(events(), max_size=25), capacity=st.integers(2, 60))
-def test_mixed_keeps_interventions_on_both_sides_and_demonstrations_on_one(
-    history: list[Event], capacity: int
-) -> None:
+def test_mixed_keeps_interventions_on_both_sides_and_demonstrations_on_one(history: list[Event], capacity: int) -> None:
     mixed = Mixed(Replay(capacity, OBSERVATION, ACTION, GAMMA, 2), Replay(capacity, OBSERVATION, ACTION, GAMMA, 2))
     policy, human, demo = (SOURCES.index(s) for s in ("policy", "human", "demo"))
     online, demos = Model(capacity, (policy, human)), Model(capacity, (human, demo))
@@ -227,7 +225,8 @@ def test_groups_have_a_leading_axis_and_follow_the_generator() -> None:
     replay = filled(100, 50, n_step=2)
     a = replay.sample_groups(np.random.default_rng(1), 4, 6)
     b = replay.sample_groups(np.random.default_rng(1), 4, 6)
-    assert a["image/front"].shape == (4, 6, 2, 3, 3) and a["discount"].shape == (4, 6)
+    assert a["image/front"].shape == (4, 6, 2, 3, 3)
+    assert a["discount"].shape == (4, 6)
     for key, value in a.items():
         np.testing.assert_array_equal(value, b[key])
     flat = replay.sample(np.random.default_rng(1), 24)
