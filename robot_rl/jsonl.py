@@ -54,7 +54,7 @@ def write_json_atomic(path: Path, value: Mapping[str, object]) -> Path:
     return write_text_atomic(path, json.dumps(plain(value), indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: Path) -> dict[str, object]:
+def read_json(path: Path) -> dict[str, Any]:
     """Return the object in a JSON file, or {} when there is no such file.
 
     Raises:
@@ -71,7 +71,7 @@ def read_json(path: Path) -> dict[str, object]:
     return value
 
 
-def update_json(path: Path, **fields: object) -> dict[str, object]:
+def update_json(path: Path, **fields: object) -> dict[str, Any]:
     """Set some fields of a JSON file and keep the others; `run.json` and `summary.json` grow this way."""
     value = read_json(path) | fields
     write_json_atomic(path, value)

@@ -44,7 +44,7 @@ def test_a_new_run_says_what_it_takes_to_repeat_it(tmp_path: Path) -> None:
 def test_a_run_is_never_overwritten(tmp_path: Path) -> None:
     run = create_run(tmp_path, "demo", task="reach", seed=0)
     (run / "precious.txt").write_text("kept")
-    with pytest.raises(ConfigError, match="exists already and is never overwritten.*resume=demo"):
+    with pytest.raises(ConfigError, match=r"exists already and is never overwritten.*resume=demo"):
         create_run(tmp_path, "demo", task="reach", seed=0)
     again = create_run(tmp_path, "demo", task="reach", seed=1, if_exists="archive")
     assert not (again / "precious.txt").exists()
@@ -87,7 +87,7 @@ def test_a_run_is_found_by_name_beginning_path_or_as_the_latest(tmp_path: Path) 
 
 
 def test_asking_for_a_run_where_there_is_none_names_the_command_that_makes_one(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no runs in .* yet. Start one with: robot-rl train"):
+    with pytest.raises(ConfigError, match=r"no runs in .* yet\. Start one with: robot-rl train"):
         resolve_run("latest", tmp_path / "runs")
     create_run(tmp_path, "one", task="reach", seed=0)
     (tmp_path / "other").mkdir()
