@@ -34,7 +34,7 @@ def kernel(function: Callable[P, R]) -> Callable[P, R]:
 @kernel
 def finite(x: Any) -> bool:
     """Return whether every entry of a 1-D array or tuple is a finite number."""
-    for i in range(len(x)):
+    for i in range(len(x)):  # noqa: SIM110, a generator would not compile
         if not math.isfinite(x[i]):
             return False
     return True
@@ -92,7 +92,7 @@ def quat_from_rotvec_t(r: Any) -> Quat:
 def rotvec_from_quat_t(q: Any) -> Vec3:
     """Return log(q): the rotation vector [rad] of the shortest way, of length at most pi.
 
-    It is the full angle times the axis (not the half that the quaternion's vector part suggests) and stable at 0 and pi.
+    It is the full angle times the axis, not the half that the quaternion's vector part suggests; stable at 0 and pi.
     """
     sign = -1.0 if q[0] < 0.0 else 1.0
     s = norm3_t((q[1], q[2], q[3]))
@@ -139,7 +139,7 @@ def clip_norm_t(v: Any, limit: float) -> Vec3:
 
 @kernel
 def rotation_step_t(a: Any, b: Any, limit_rad: float) -> Quat:
-    """Return the orientation at most `limit_rad` from `a` on the shortest way to `b`; exactly `b` when it is as near."""
+    """Return the orientation at most `limit_rad` from `a` on the shortest way to `b`, exactly `b` if it is near."""
     r = rotvec_from_quat_t(quat_mul_t(quat_conj_t(a), b))
     if norm3_t(r) <= limit_rad:
         return (b[0], b[1], b[2], b[3])

@@ -14,8 +14,8 @@ from robot_rl.task import Compliance
 # `gains` (16,): stiffness [N/m, N m/rad], damping [N s/m, N m s/rad], clip per axis [m], clip by norm [rad].
 STIFFNESS, DAMPING, CLIP_M, CLIP_RAD, GAINS_SIZE = 0, 6, 12, 15, 16
 
-# `limits` (12,): reference speeds [m/s, rad/s], torque rate [N m/s], posture stiffness [N m/rad] and damping [N m s/rad]
-# of the nullspace, then one torque limit [N m] per joint.
+# `limits` (12,): reference speeds [m/s, rad/s], torque rate [N m/s], nullspace posture stiffness [N m/rad] and damping
+# [N m s/rad], then one torque limit [N m] per joint.
 SPEED_M_S, SPEED_RAD_S, TAU_RATE, NULL_STIFFNESS, NULL_DAMPING, TAU_LIMIT, LIMITS_SIZE = 0, 1, 2, 3, 4, 5, 12
 
 FR3_TORQUE_LIMITS_NM = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)

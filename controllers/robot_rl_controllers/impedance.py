@@ -9,9 +9,9 @@ and after release the tool starts at the slewing speed instead of jumping at a t
     tau = J^T F + (I - J^T (J J^T + lambda^2 I)^-1 J) (k_n (q_n - q) - d_n dq) + coriolis      gravity is not ours
     tau is limited per joint, then its change per tick is limited
 
-`impedance_torque` is one compiled function without allocation. Wherever it is called, a tick always gives finite torques:
-a target that is not finite is ignored (the reference holds), a reading that is not finite gives a torque that fades to
-zero at the torque-rate limit, and so does a joint whose torque overflows.
+`impedance_torque` is one compiled function without allocation, and a tick always gives finite torques: a target that is
+not finite is ignored (the reference holds), a reading that is not finite gives a torque that fades to zero at the
+torque-rate limit, and so does a joint whose torque overflows.
 """
 
 from __future__ import annotations

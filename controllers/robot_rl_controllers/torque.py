@@ -9,7 +9,7 @@ from robot_rl.geometry import Vector, kernel
 
 @kernel
 def torque_step(rate: float, dt: float) -> float:
-    """Return the largest torque change [N m] in a tick of `dt` seconds; a tick without a valid length changes nothing."""
+    """Return the largest torque change [N m] in a tick of `dt` seconds; zero if `dt` is not a positive number."""
     return rate * dt if math.isfinite(dt) and dt > 0.0 and math.isfinite(rate) and rate > 0.0 else 0.0
 
 
