@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 import pytest
@@ -30,8 +32,9 @@ class EveryIndex(np.random.Generator):
     def __init__(self) -> None:
         super().__init__(np.random.PCG64(0))
 
-    def integers(self, low, high=None, size=None, dtype=np.int64, endpoint=False):
-        return (np.arange(np.prod(size)) % low).reshape(size)
+    def integers(self, *args: Any, **kwargs: Any) -> Any:
+        shape = kwargs["size"]
+        return (np.arange(math.prod(shape)) % args[0]).reshape(shape)
 
 
 def state_of(key: Key) -> np.ndarray:

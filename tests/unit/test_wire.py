@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import math
+from typing import Any
 
 import msgpack
 import numpy as np
@@ -69,7 +70,7 @@ messages = st.one_of(
 )
 
 
-def assert_equal(a: object, b: object) -> None:
+def assert_equal(a: Any, b: Any) -> None:
     assert type(a) is type(b)
     if dataclasses.is_dataclass(a):
         for f in dataclasses.fields(a):
