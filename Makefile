@@ -20,12 +20,12 @@ demo: practice  ## Teach the arm twin to pick up a cube; leaves a video and a re
 	@$(BIN)/robot-rl demo
 
 test: setup  ## Run the tests, two at a time. ARGS="-k replay" passes options to pytest.
-	@$(BIN)/python -m pytest -q -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 $(ARGS)
 
 check: setup  ## Check format, lint, types and the direction of imports.
 	@$(BIN)/ruff format --check .
 	@$(BIN)/ruff check .
-	@$(BIN)/pyright
+	@$(BIN)/pyright --pythonpath $(BIN)/python
 	@$(BIN)/lint-imports
 
 format: setup  ## Format the code and apply the safe lint fixes.

@@ -1,0 +1,13 @@
+"""What every test process needs before the first import."""
+
+from __future__ import annotations
+
+import os
+
+# Tests compare numbers, so they run on the processor everywhere; two pytest workers share two cores, so each
+# library keeps to one thread. A value that is already set is kept: JAX_PLATFORMS=cuda make test tries the GPU.
+os.environ.setdefault("JAX_PLATFORMS", "cpu")
+for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"):
+    os.environ.setdefault(_variable, "1")
+# Mesa's worker threads do not survive a fork; without them a forked child can draw too.
+os.environ.setdefault("LP_NUM_THREADS", "0")
