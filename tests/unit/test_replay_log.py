@@ -49,9 +49,9 @@ def segment(folder: Path) -> Path:
 
 
 def test_what_was_appended_is_read_back_over_segments_and_reopening(tmp_path: Path) -> None:
-    keys = write(tmp_path, 30, segment_bytes=5000)
+    keys = write(tmp_path, 30, segment_bytes=2000)
     assert len(list(tmp_path.glob("*.log"))) > 3
-    with ReplayLog(tmp_path, segment_bytes=5000) as log:
+    with ReplayLog(tmp_path, segment_bytes=2000) as log:
         assert log.last_seq() == {"actor0/s": 15, "actor1/s": 15}
         log.append("actor0/s", 16, block_of(30))
         log.append("actor0/t", 1, block_of(31))
@@ -123,7 +123,7 @@ def test_damage_names_file_and_offset_and_nothing_is_cut(tmp_path: Path) -> None
 
 
 def test_a_segment_before_the_last_must_be_whole(tmp_path: Path) -> None:
-    write(tmp_path, 12, segment_bytes=5000)
+    write(tmp_path, 12, segment_bytes=2000)
     first = sorted(tmp_path.glob("*.log"))[0]
     first.write_bytes(first.read_bytes()[:-3])
     with pytest.raises(CheckpointError, match="cut short"):
