@@ -178,11 +178,15 @@ class Data:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ack:
-    """The learner's heartbeat: how far it has received and stored this actor's blocks, and its status."""
+    """The learner's heartbeat: how far it has received and stored this actor's blocks, and its status.
+
+    `resend` says that a block is missing: go back to the one after `received`.
+    """
 
     received: int
     stored: int
     status: LearnerStatus | None = None
+    resend: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -25,6 +25,10 @@ INLINE_BYTES = 4096  # smaller arrays travel in the header: a frame costs more t
 M = TypeVar("M")
 
 
+class WireVersionError(WireError):
+    """The other end speaks another version of the wire."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class WireLimits:
     """What a receiver accepts.
@@ -120,7 +124,9 @@ _SCHEMAS: dict[type, _Schema] = {
     Refused: _Schema({"reason": Plain(str)}),
     Who: _Schema({}),
     Data: _Schema({"seq": Plain(int, 1), "block": _Nested(StepBlock)}),
-    Ack: _Schema({"received": _COUNT, "stored": _COUNT, "status": _Nested(LearnerStatus, optional=True)}),
+    Ack: _Schema(
+        {"received": _COUNT, "stored": _COUNT, "status": _Nested(LearnerStatus, optional=True), "resend": Plain(bool)}
+    ),
     Heartbeat: _Schema({}),
 }
 _BY_NAME = {t.__name__: t for t in _SCHEMAS}
@@ -180,7 +186,9 @@ def decode(frames: Sequence[Buffer], allowed: tuple[type[M], ...], limits: WireL
         raise WireError("header is not [version, type, fields]")
     version, name, fields = header
     if version != WIRE_VERSION:
-        raise WireError(f"message has wire version {version}, this end speaks {WIRE_VERSION}; install the same release")
+        raise WireVersionError(
+            f"message has wire version {version}, this end speaks {WIRE_VERSION}; install the same release on both ends"
+        )
     kind = _BY_NAME.get(name)
     if kind is None or kind not in allowed:
         raise WireError(f"message is a {name[:40]!r}, allowed here: {', '.join(t.__name__ for t in allowed)}")

@@ -64,7 +64,7 @@ messages = st.one_of(
     st.builds(Welcome, received=counts, stored=counts),
     st.builds(Refused, reason=st.text()),
     st.builds(Data, seq=st.integers(1, 2**63 - 1), block=blocks()),
-    st.builds(Ack, received=counts, stored=counts, status=st.one_of(st.none(), statuses)),
+    st.builds(Ack, received=counts, stored=counts, status=st.one_of(st.none(), statuses), resend=st.booleans()),
     st.just(Who()),
     st.just(Heartbeat()),
 )
