@@ -10,25 +10,16 @@ A quaternion here means a unit quaternion; only the normalising functions take o
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from robot_rl.compiled import kernel
 
 Vector = NDArray[np.float64]
 Vec3 = tuple[float, float, float]
 Quat = tuple[float, float, float, float]
-
-P = ParamSpec("P")
-R = TypeVar("R")
-
-
-def kernel(function: Callable[P, R]) -> Callable[P, R]:
-    """Compile a function for the control path: strict floating point (NaN is respected), division never raises."""
-    compiled: Any = njit(cache=True, fastmath=False, error_model="numpy")(function)
-    return compiled
 
 
 @kernel

@@ -7,8 +7,9 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from robot_rl.compiled import kernel
 from robot_rl.errors import ConfigError
-from robot_rl.geometry import Vector, kernel
+from robot_rl.geometry import Vector
 from robot_rl.task import Compliance
 
 # `gains` (16,): stiffness [N/m, N m/rad], damping [N s/m, N m s/rad], clip per axis [m], clip by norm [rad].

@@ -15,8 +15,9 @@ import math
 
 import numpy as np
 
+from robot_rl.compiled import kernel
 from robot_rl.errors import ConfigError, RobotError
-from robot_rl.geometry import Quat, Vector, finite, kernel, norm3_t, quat_normalise_t
+from robot_rl.geometry import Quat, Vector, finite, norm3_t, quat_normalise_t
 from robot_rl.robot import ArmCommand, Executed, RobotState
 from robot_rl.task import Limits
 from robot_rl_controllers.guard_rules import TOLERANCE, fit_pose, into_box, tilt
@@ -144,13 +145,13 @@ class Guard:
         """
         self.limits = limits
         self.period_s = _positive("period_s", period_s)
-        self._bounds = _pack_bounds(limits)
+        workspace = _pack_bounds(limits)
         rate_m = 1.5 * limits.step_m if speed_m_s is None else _positive("speed_m_s", speed_m_s) * period_s
         rate_rad = 1.5 * limits.step_rad if speed_rad_s is None else _positive("speed_rad_s", speed_rad_s) * period_s
         growth_m = _positive("acceleration_m_s2", acceleration_m_s2, math.inf) * period_s**2
         growth_rad = _positive("acceleration_rad_s2", acceleration_rad_s2, math.inf) * period_s**2
         margins = (_positive("margin_m", margin_m), _positive("margin_rad", margin_rad))
-        self._bounds = np.array([*self._bounds, rate_m, rate_rad, growth_m, growth_rad, *margins])
+        self._bounds = np.array([*workspace, rate_m, rate_rad, growth_m, growth_rad, *margins])
         command_age_s = _positive("limits.command_age_s", limits.command_age_s)
         state_age_s = command_age_s if observation_age_s is None else _positive("observation_age_s", observation_age_s)
         self._trust = np.array([_positive("limits.force_n", limits.force_n), command_age_s, state_age_s])

@@ -10,6 +10,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from robot_rl.compiled import kernel
 from robot_rl.geometry import (
     Quat,
     Vec3,
@@ -17,7 +18,6 @@ from robot_rl.geometry import (
     clip_norm_t,
     copy3,
     copy4,
-    kernel,
     norm3_t,
     quat_angle,
     quat_from_rotvec_t,

@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from robot_rl.compiled import kernel
 from robot_rl.errors import ConfigError
 from robot_rl.geometry import (
     Vec3,
@@ -28,7 +29,6 @@ from robot_rl.geometry import (
     copy3,
     copy4,
     finite,
-    kernel,
     norm3_t,
     quat_conj_t,
     quat_from_rotvec_t,

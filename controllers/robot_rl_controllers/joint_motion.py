@@ -13,8 +13,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from robot_rl.compiled import kernel
 from robot_rl.errors import ConfigError, RobotError
-from robot_rl.geometry import Vector, finite, kernel
+from robot_rl.geometry import Vector, finite
 from robot_rl_controllers.gains import TAU_LIMIT, TAU_RATE, nonnegative
 from robot_rl_controllers.torque import fade_out, limit_torque, torque_step
 

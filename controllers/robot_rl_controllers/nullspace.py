@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from robot_rl.geometry import Vector, kernel
+from robot_rl.compiled import kernel
+from robot_rl.geometry import Vector
 
 LAMBDA_SQUARED = 0.02**2
 """Damping of the projector. It only has to keep the solve well conditioned at a singularity: the projector's norm is at

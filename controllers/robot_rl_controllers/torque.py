@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import math
 
-from robot_rl.geometry import Vector, kernel
+from robot_rl.compiled import kernel
+from robot_rl.geometry import Vector
 
 
 @kernel

@@ -259,7 +259,7 @@ class Mass:
         self.q, self.dq = np.zeros(7), np.zeros(7)
         self.p, self.quat = np.array([0.5, 0.0, 0.3]), np.array([0.0, 1.0, 0.0, 0.0])
 
-    def reading(self) -> tuple[np.ndarray, ...]:
+    def reading(self) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
         return self.q, self.dq, self.p, self.quat, self.J, np.zeros(7)
 
     def step(self, tau: np.ndarray, dt: float) -> None:
@@ -292,11 +292,9 @@ def test_the_driver_slews_new_gains_and_refuses_bad_ones() -> None:
     control.start(body.q, body.p, body.quat)
     control.set_target(body.p + np.array([0.01, 0.0, 0.0]), body.quat)
     control.set_compliance(Compliance())
-    first = control.update(*body.reading(), DT)[0]
-    for _ in range(500):
-        last = control.update(*body.reading(), DT)[0]
-    assert 0.0 <= first < 0.2
-    assert last == pytest.approx(20.0, rel=0.02)
+    pulls = [control.update(*body.reading(), DT)[0] for _ in range(500)]
+    assert 0.0 <= pulls[0] < 0.2
+    assert pulls[-1] == pytest.approx(20.0, rel=0.02)
     with pytest.raises(ConfigError, match=r"compliance\.damping"):
         control.set_compliance(Compliance(damping=(-1.0,) * 6))
     with pytest.raises(ConfigError, match="gain_time_s"):

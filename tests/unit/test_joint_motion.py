@@ -158,9 +158,10 @@ def test_torques_are_finite_for_any_input(which: int, values: np.ndarray, dt: fl
     inputs = [home, np.zeros(7), np.zeros(7), home, np.zeros(7), GAINS, LIMITS]
     inputs[which] = values[: len(inputs[which])].copy()
     out = np.full(7, np.nan)
-    joint_impedance_torque(*inputs, values[:7], out, dt)
+    q, dq, coriolis, q_ref, dq_ref, gains, limits = inputs
+    joint_impedance_torque(q, dq, coriolis, q_ref, dq_ref, gains, limits, values[:7], out, dt)
     assert np.isfinite(out).all()
-    joint_impedance_torque(*inputs, np.full(7, 3.0), out, 0.001)
+    joint_impedance_torque(q, dq, coriolis, q_ref, dq_ref, gains, limits, np.full(7, 3.0), out, 0.001)
     assert np.isfinite(out).all()
-    if inputs[which] is not inputs[6]:
+    if which != 6:
         assert (np.abs(out - 3.0) <= 0.9 + 1e-9).all()
