@@ -11,6 +11,7 @@ from pathlib import Path
 
 from robot_rl import report_sections as sections
 from robot_rl.jsonl import write_text_atomic
+from robot_rl.report_compare import LEVEL, WINDOW, WORST, write_comparison
 from robot_rl.report_html import (
     amount,
     cards,
@@ -29,8 +30,9 @@ from robot_rl.stats import (
     worst_window,
 )
 
+__all__ = ["EMBED_BYTES", "findings", "updates_per_step", "write_comparison", "write_report"]
+
 EMBED_BYTES = 16 * 2**20  # a larger video is linked
-LEVEL, WINDOW, WORST = 0.95, 20, 50
 
 
 def write_report(run_folder: Path) -> Path:

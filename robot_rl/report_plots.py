@@ -27,13 +27,14 @@ POINTS = 400  # a curve with more points is averaged in this many bins
 _INK = "#0a0b0c"
 _STYLE = {
     "svg.fonttype": "none",
-    "font.size": 9.0,
-    "axes.titlesize": 10.0,
+    "font.size": 10.0,
+    "axes.titlesize": 11.0,
     "axes.titleweight": "bold",
     "axes.titlelocation": "left",
     "axes.spines.top": False,
     "axes.spines.right": False,
     "axes.grid": True,
+    "axes.axisbelow": True,
     "grid.alpha": 0.15,
     "grid.color": _INK,
     "axes.edgecolor": _INK,
@@ -44,14 +45,14 @@ _STYLE = {
     "axes.linewidth": 0.6,
     "lines.linewidth": 1.5,
     "legend.frameon": False,
-    "legend.fontsize": 8.0,
+    "legend.fontsize": 9.0,
     "axes.formatter.useoffset": False,
 }
 
 Draw = Callable[[Any], bool]  # draws on matplotlib Axes; False when there is nothing to show
 
 
-def panel(name: str, title: str, draw: Draw, *, size: tuple[float, float] = (4.7, 2.7)) -> str:
+def panel(name: str, title: str, draw: Draw, *, size: tuple[float, float] = (4.5, 2.8)) -> str:
     """Return one plot as an inline SVG element, or "" when there is nothing to draw.
 
     Args:
@@ -229,10 +230,11 @@ def pace(run: RunData, numerator: str, denominator: str, *, target: float = math
         grown = np.diff(bottom) > 0
         if not grown.any():
             return False
-        axes.plot(t[1:][grown], np.diff(top)[grown] / np.diff(bottom)[grown], color=BLUE)
+        ratio = np.diff(top)[grown] / np.diff(bottom)[grown]
+        axes.plot(t[1:][grown], ratio, color=BLUE)
         if math.isfinite(target):
             axes.axhline(target, color=ORANGE, linestyle="--", label=f"asked for: {target:g}")
-        axes.set_ylim(bottom=0)
+        axes.set_ylim(0, 1.15 * np.nanmax([*ratio, target]))
         return finish(axes, "t_s", ylabel=ylabel, legend=math.isfinite(target))
 
     return draw
@@ -288,6 +290,7 @@ def histogram(samples: Sequence[float], unit: str = "ms") -> Draw:
         axes.hist(values[values <= top], bins=50, color=BLUE, alpha=0.7)
         axes.axvline(marks["p50"], color=GREEN, label=f"median {marks['p50']:.3g} {unit}")
         axes.axvline(marks["p99"], color=ORANGE, linestyle="--", label=f"99 %: {marks['p99']:.3g} {unit}")
+        axes.locator_params(axis="x", nbins=5)
         axes.set_xlabel(unit)
         axes.set_ylabel("samples")
         axes.legend(loc="best", handlelength=1.4)

@@ -17,8 +17,10 @@ def evaluation(run: RunData, demo_s: float) -> list[str]:
     if not run.evaluations:
         return []
     rows = []
+    # One limit for all, or the mean times of two evaluations could not be compared.
+    limit_s = success_summary([e for evaluation in run.evaluations for e in evaluation.episodes]).time_limit_s
     for evaluation in run.evaluations:
-        s = success_summary(evaluation.episodes)
+        s = success_summary(evaluation.episodes, limit_s)
         ratio = s.median_time_to_success_s / demo_s
         rows.append(
             [
@@ -36,11 +38,13 @@ def evaluation(run: RunData, demo_s: float) -> list[str]:
         "successes",
         "rate (95 % interval)",
         "median time [s]",
-        "of demos'",
+        "vs. demos",
         "mean time* [s]",
         "return",
     ]
-    footnote = '<p class="soft">* a failure counts as the longest episode; the median is over successes only.</p>'
+    footnote = (
+        '<p class="soft">* a failure counts as the longest episode of all; the median is over successes only.</p>'
+    )
     return [table(head, rows), footnote, *(_outcomes(e) for e in run.evaluations)]
 
 
@@ -165,7 +169,7 @@ def timing(run: RunData) -> str:
     rows = []
     for name, samples in sorted(run.latencies.items()):
         p = percentiles(samples, (50, 90, 99, 100))
-        rows.append([name, amount(len(samples)), *(amount(p[k]) for k in ("p50", "p90", "p99", "p100"))])
+        rows.append([name, amount(len(samples)), *(amount(p[k], 4) for k in ("p50", "p90", "p99", "p100"))])
     return shown + table(["latency [ms]", "samples", "median", "90 %", "99 %", "largest"], rows)
 
 

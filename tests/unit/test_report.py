@@ -14,7 +14,8 @@ import pytest
 from robot_rl.errors import ConfigError
 from robot_rl.jsonl import JsonlFile, update_json
 from robot_rl.metrics import Latencies, MetricsWriter
-from robot_rl.report import EMBED_BYTES, write_report
+from robot_rl.report import EMBED_BYTES, write_comparison, write_report
+from robot_rl.report_compare import common_grid
 from robot_rl.run_data import load_run, without_rolled_back
 from robot_rl.runs import create_run
 from robot_rl.video import VideoWriter, episode_caption
@@ -25,7 +26,7 @@ VOID = {"meta", "br", "img", "link", "input", "hr"}
 
 
 def make_run(
-    root: Path, name: str = "demo", *, seed: int = 0, n: int = 260, group: str = "rlpd", shift: float = 0.0
+    root: Path, name: str = "demo", *, seed: int = 0, n: int = 220, group: str = "rlpd", shift: float = 0.0
 ) -> Path:
     """Write a run as a training of pick_cube would: cloned start at 60 %, then better and faster."""
     rng = np.random.default_rng(seed)
@@ -93,6 +94,14 @@ def evaluate(run: Path, label: str, results: list[bool], duration_s: float = 2.2
         row = {"episode": i, "success": ok, "duration_s": duration_s + 0.02 * i if ok else 6.0, "return": float(ok)}
         file.append(row | {"source": "policy", "steps": 22, "reason": "lifted" if ok else "time limit"})
     file.close()
+
+
+def copied(run: Path, target: Path, *names: str) -> Path:
+    """Return a run that has only some of another's files."""
+    target.mkdir()
+    for name in ("run.json", *names):
+        shutil.copy(run / name, target / name)
+    return target
 
 
 class Page(html.parser.HTMLParser):
@@ -174,8 +183,7 @@ def test_every_reference_inside_the_page_leads_somewhere(finished: Path) -> None
 
 def test_the_video_is_inside_and_a_large_one_is_linked(finished: Path, tmp_path: Path) -> None:
     assert "data:video/mp4;base64," in (finished / "report.html").read_text()
-    run = tmp_path / "big"
-    shutil.copytree(finished, run)
+    run = copied(finished, tmp_path / "big", "video.mp4")
     with open(run / "video.mp4", "ab") as file:
         file.truncate(EMBED_BYTES)
     page = Page(write_report(run))
@@ -184,8 +192,7 @@ def test_the_video_is_inside_and_a_large_one_is_linked(finished: Path, tmp_path:
 
 
 def test_text_from_a_run_is_escaped(finished: Path, tmp_path: Path) -> None:
-    run = tmp_path / "evil"
-    shutil.copytree(finished, run)
+    run = copied(finished, tmp_path / "evil", "config.yaml")
     update_json(run / "run.json", task="<script>alert(1)</script>", command="a && b <c>", versions={"<i>": '"'})
     rows = [{"success": False, "reason": '"><script>x</script>', "source": "policy", "duration_s": 1.0}]
     (run / "eval-x.jsonl").write_text("\n".join(json.dumps(r) for r in rows))
@@ -198,11 +205,10 @@ def test_text_from_a_run_is_escaped(finished: Path, tmp_path: Path) -> None:
 def test_a_half_finished_run_has_a_report_that_says_what_is_missing(
     finished: Path, tmp_path: Path, keep: tuple[str, ...]
 ) -> None:
-    run = tmp_path / "half"
-    run.mkdir()
-    for name in ("run.json", *keep):
-        data = (finished / name).read_bytes()
-        (run / name).write_bytes(data[: len(data) * 2 // 3] if name.endswith("jsonl") else data)
+    run = copied(finished, tmp_path / "half", *keep)
+    for path in run.glob("*.jsonl"):
+        data = path.read_bytes()
+        path.write_bytes(data[: len(data) * 2 // 3])
     page = Page(write_report(run))
     assert "Not evaluated yet" in page.text
     assert "No video was recorded" in page.text
@@ -224,7 +230,7 @@ def test_strange_rows_do_not_stop_a_report(tmp_path: Path) -> None:
 
 
 def test_findings_warn_where_a_headline_alone_would_mislead(tmp_path: Path) -> None:
-    run = make_run(tmp_path, "warn", n=200)
+    run = make_run(tmp_path, "warn", n=160)
     evaluate(run, "final", [i % 2 == 0 for i in range(50)])
     update_json(run / "run.json", updates_per_step=8.0)
     page = Page(write_report(run))
@@ -244,3 +250,53 @@ def test_a_missing_run_is_answered_with_those_that_exist(finished: Path, tmp_pat
     (tmp_path / "empty").mkdir()
     with pytest.raises(ConfigError, match=r"empty holds no run\. No runs in"):
         write_report(tmp_path / "empty")
+
+
+@pytest.fixture(scope="module")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("seeds")
+    runs = [make_run(root, f"rlpd-{i}", seed=i, n=150 + 20 * i) for i in range(3)]
+    runs += [make_run(root, f"scratch-{i}", seed=i, n=120, group="no demonstrations", shift=20) for i in range(2)]
+    for i, run in enumerate(runs[:3]):
+        evaluate(run, "clone", [j % 5 > 1 for j in range(50)])
+        evaluate(run, "final", [j >= i for j in range(50)])
+    return write_comparison(runs, root / "out" / "compare.html", "Seeds & settings")
+
+
+def test_a_comparison_shows_every_run_and_the_worst_seed(compared: Path) -> None:
+    page = Page(compared)
+    for name in ("rlpd-0", "rlpd-2", "scratch-1", "no demonstrations", "Seeds & settings"):
+        assert name in page.text
+    assert "48 of 50" in page.text
+    assert "not evaluated" in page.text
+    assert "not reached" in page.text
+    assert page.source.count('<svg class="plot"') == 2
+    assert [a for a in page.addresses if not a.startswith("#")] == []
+
+
+def test_the_numbers_of_a_comparison_are_those_of_its_runs(compared: Path) -> None:
+    groups = json.loads(compared.with_suffix(".json").read_text())["groups"]
+    ours, scratch = groups["rlpd"], groups["no demonstrations"]
+    steps = sorted(r["env_steps_to_level"] for r in ours["runs"])
+    assert (ours["env_steps_to_level_median"], ours["env_steps_to_level_worst"]) == (steps[1], steps[2])
+    assert (ours["rate_median"], ours["rate_worst"]) == (0.98, 0.96)
+    assert ours["runs"][0]["clone"]["rate"] == pytest.approx(0.6)
+    worst = [r["worst_window_rate"] / 0.6 for r in ours["runs"]]
+    assert ours["worst_window_against_clone"] == pytest.approx(min(worst))
+    assert scratch["env_steps_to_level_worst"] is None
+    assert scratch["rate_median"] is None
+
+
+def test_a_comparison_of_nothing_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="at least one run"):
+        write_comparison([], tmp_path / "c.html")
+    with pytest.raises(ConfigError, match="does not exist"):
+        write_comparison([tmp_path / "gone"], tmp_path / "c.html")
+
+
+def test_curves_meet_on_a_grid_as_far_as_the_shortest_reaches() -> None:
+    a = (np.array([0.0, 10.0, 20.0]), np.array([1.0, 2.0, 3.0]))
+    b = (np.array([5.0, 12.0]), np.array([4.0, 5.0]))
+    grid, values = common_grid([a, b], points=8)
+    np.testing.assert_allclose(grid, np.linspace(5, 12, 8))
+    np.testing.assert_allclose(values, [[1, 1, 1, 1, 1, 2, 2, 2], [4, 4, 4, 4, 4, 4, 4, 5]])
