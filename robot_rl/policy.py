@@ -20,22 +20,21 @@ Vector = NDArray[np.float32]
 class _Layer:
     """One hidden layer and the memory it writes to."""
 
-    def __init__(self, w: Vector, b: Vector, scale: Vector | None, shift: Vector | None, relu: bool) -> None:
+    def __init__(self, w: Vector, scale: Vector | None, shift: Vector, relu: bool) -> None:
         # Stored transposed: a matrix times a vector then reads memory in order.
         self.w = np.ascontiguousarray(w.T)
-        self.b, self.scale, self.shift, self.relu = b.copy(), scale, shift, relu
-        self.out = np.empty(len(b), np.float32)
-        self.mean = np.full(len(b), 1.0 / len(b), np.float32)
+        self.scale, self.shift, self.relu = scale, shift.copy(), relu
+        self.out = np.empty(len(shift), np.float32)
+        self.mean = np.full(len(shift), 1.0 / len(shift), np.float32)
 
     def __call__(self, x: Vector) -> Vector:
         out = self.out
         np.dot(self.w, x, out=out)
-        out += self.b
-        if self.scale is not None and self.shift is not None:
+        if self.scale is not None:
             out -= out.dot(self.mean)
             out *= 1.0 / np.sqrt(out.dot(out) * self.mean[0] + LN_EPS)
             out *= self.scale
-            out += self.shift
+        out += self.shift
         return np.maximum(out, 0.0, out=out) if self.relu else np.tanh(out, out=out)
 
 
@@ -44,7 +43,7 @@ class NumpyPolicy:
 
     Args:
         observation_spec, action_spec: What the policy reads and gives.
-        weights: As `Agent.policy` gives them: `w0 b0 [scale0 shift0] w1 ...`, `head_w head_b`, `activation`,
+        weights: As `Agent.policy` gives them: `w0 [scale0] shift0 w1 ...`, `head`, `bias`, `activation`,
             `std_bounds`.
         noise_scale: Multiplies the standard deviation of the continuous action when it is sampled.
 
@@ -110,11 +109,10 @@ class NumpyPolicy:
         relu = bool(arrays["activation"][0])
         count = sum(re.fullmatch(r"w\d+", k) is not None for k in arrays)
         self._layers = [
-            _Layer(arrays[f"w{i}"], arrays[f"b{i}"], arrays.get(f"scale{i}"), arrays.get(f"shift{i}"), relu)
-            for i in range(count)
+            _Layer(arrays[f"w{i}"], arrays.get(f"scale{i}"), arrays[f"shift{i}"], relu) for i in range(count)
         ]
-        self._head_w = np.ascontiguousarray(arrays["head_w"].T)
-        self._head_b = arrays["head_b"].copy()
+        self._head_w = np.ascontiguousarray(arrays["head"].T)
+        self._head_b = arrays["bias"].copy()
         self._head = np.empty(len(self._head_b), np.float32)
         low, high = np.log(arrays["std_bounds"])
         self._low, self._half = np.float32(low), np.float32(0.5 * (high - low))
@@ -122,18 +120,17 @@ class NumpyPolicy:
     def _check(self, arrays: Mapping[str, Vector]) -> None:
         """Refuse weights whose names or shapes do not fit the specifications."""
         outputs = 2 * self._c + (self._k if self._k > 1 else 0)
-        expected: dict[str, tuple[int, ...]] = {"activation": (1,), "std_bounds": (2,), "head_b": (outputs,)}
+        expected: dict[str, tuple[int, ...]] = {"activation": (1,), "std_bounds": (2,), "bias": (outputs,)}
         width, i = len(self._x), 0
         while f"w{i}" in arrays:
             out = arrays[f"w{i}"].shape[-1] if arrays[f"w{i}"].ndim else 0
             expected[f"w{i}"] = (width, out)
-            normed = f"scale{i}" in arrays or f"shift{i}" in arrays
-            names = [f"b{i}", f"scale{i}", f"shift{i}"] if normed else [f"b{i}"]
+            names = [f"shift{i}", f"scale{i}"] if "scale0" in arrays else [f"shift{i}"]
             expected |= dict.fromkeys(names, (out,))
             width, i = out, i + 1
         if i == 0:
             raise SpecError(f"policy weights hold no 'w0', got {sorted(arrays)}. Publish what `Agent.policy` gives")
-        expected["head_w"] = (width, outputs)
+        expected["head"] = (width, outputs)
         missing, extra = sorted(expected.keys() - arrays), sorted(arrays.keys() - expected)
         if missing or extra:
             raise SpecError(f"policy weights lack {missing} and have unknown {extra}; expected {sorted(expected)}")

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robot_rl.agents import networks
 from robot_rl.agents.config import AgentConfig
-from robot_rl.agents.networks import Params
+from robot_rl.agents.networks import Mlp
 from robot_rl.specs import ActionSpec, ObservationSpec
 
 
@@ -41,25 +41,26 @@ class Actor:
         self._counts = action_spec.choice_counts
         self._offset = observation_spec.offset
         self._inverse_scale = (1.0 / observation_spec.scale).astype(np.float32)
+        outputs = 2 * self.continuous_size + (self.choices if self.choices > 1 else 0)
+        self.net = Mlp(1, self.state_size, config.hidden, outputs, config.activation, config.actor_layer_norm)
 
     def normalise(self, state: Array) -> Array:
         """Return (state - offset) / scale of the observation's specification."""
         return (state - self._offset) * self._inverse_scale
 
-    def init(self, key: Array) -> Params:
-        """Draw parameters whose first standard deviation is `init_std` everywhere."""
+    def init(self, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        """Draw parameters as numpy; the first action is near 0, with a standard deviation of `init_std`."""
         cfg = self.config
-        outputs = 2 * self.continuous_size + (self.choices if self.choices > 1 else 0)
-        params = networks.init_actor(key, self.state_size, cfg.hidden, outputs, cfg.actor_layer_norm)
+        params = self.net.init(rng, head_scale=0.1)
+        first = self.net.vectors["bias"].start + self.continuous_size
         raw = networks.raw_of_std(cfg.init_std, cfg.min_std, cfg.max_std)
-        std_part = slice(self.continuous_size, 2 * self.continuous_size)
-        params["head_b"] = params["head_b"].at[std_part].set(raw)
+        params["vectors"][0, first : first + self.continuous_size] = raw
         return params
 
     def __call__(self, params: Mapping[str, Array], x: Array) -> ActorOutput:
         """Evaluate (B, S) normalised states."""
         cfg, c = self.config, self.continuous_size
-        out = networks.actor_trunk(params, x, cfg.activation)
+        out = self.net(params, x)[0]
         log_std = networks.log_std_of(out[:, c : 2 * c], cfg.min_std, cfg.max_std)
         if self.choices > 1:
             return ActorOutput(out[:, :c], log_std, jax.nn.log_softmax(out[:, 2 * c :]))
@@ -97,7 +98,7 @@ class Actor:
 
     def weights(self, params: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
         """Return copies of the parameters as numpy, with what `robot_rl.policy.NumpyPolicy` needs to act alike."""
-        out = {k: np.array(v, np.float32) for k, v in params.items()}
+        out = self.net.named(params, 0)
         out["activation"] = np.array([0.0 if self.config.activation == "tanh" else 1.0], np.float32)
         out["std_bounds"] = np.array([self.config.min_std, self.config.max_std], np.float32)
         return out

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 import optax
 from jax import Array
@@ -15,15 +14,16 @@ from numpy.typing import NDArray
 from robot_rl.agents.actor import Actor
 from robot_rl.agents.config import AgentConfig
 from robot_rl.agents.networks import Params
+from robot_rl.agents.trees import on_device, zeros_of
 from robot_rl.specs import ActionSpec, ObservationSpec
 
 
 class CloningState(NamedTuple):
     """The actor's parameters, its optimiser's state and the updates done."""
 
-    actor: Params
+    actor: Any
     actor_opt: Any
-    step: Array
+    step: Any
 
 
 class CloningAgent:
@@ -33,12 +33,12 @@ class CloningAgent:
         self.config = config
         self.actor = Actor(observation_spec, action_spec, config)
         self.optimiser = optax.adam(config.clone_lr)
-        self._init = jax.jit(self._make_state)
         self._update = jax.jit(self._update_group, donate_argnums=0)
 
     def init(self, seed: int) -> CloningState:
         """Return a fresh state."""
-        return self._init(jax.random.PRNGKey(seed))
+        actor = self.actor.init(np.random.default_rng(seed))
+        return on_device(CloningState(actor, zeros_of(self.optimiser, actor), np.zeros((), np.int32)))
 
     def update(
         self, state: CloningState, batches: Mapping[str, Any], schedule: Mapping[str, float] | None = None
@@ -56,10 +56,6 @@ class CloningAgent:
     def policy(self, state: CloningState) -> dict[str, NDArray[np.float32]]:
         """Return the actor's weights as numpy, ready for `Policy` and `NumpyPolicy`."""
         return self.actor.weights(state.actor)
-
-    def _make_state(self, key: Array) -> CloningState:
-        actor = self.actor.init(key)
-        return CloningState(actor, self.optimiser.init(actor), jnp.zeros((), jnp.int32))
 
     def _update_group(self, state: CloningState, batches: dict[str, Array]) -> tuple[CloningState, dict[str, Array]]:
         actor, opt, info = clone_steps(self.actor, self.optimiser, state.actor, state.actor_opt, batches)

@@ -43,7 +43,8 @@ class AgentConfig:
         entropy_backup: Whether the target counts the entropy of the next action (discounted like its value).
         min_std, max_std: Range of the standard deviation of the action before it is squashed by tanh.
         init_std: Its value before any training.
-        actor_q: Value that the actor climbs: the mean over all critics, or the minimum over a drawn subset.
+        actor_q: Value that the actor climbs: the mean or the minimum over critics.
+        actor_subset: How many critics, drawn for every update of the actor, that is taken over; None means all.
         normalise_q: Divide that value by its mean magnitude over the batch, so that a clone weight means the same
             whatever the rewards are.
         bc_loss: "nll" for the likelihood of the squashed Gaussian; "mse" for the squared error of its mode, with the
@@ -78,6 +79,7 @@ class AgentConfig:
     max_std: float = 2.0
     init_std: float = 0.5
     actor_q: ActorQ = "mean"
+    actor_subset: int | None = None
     normalise_q: bool = False
     bc_loss: CloneLoss = "nll"
     bc_clip: float = 0.98
@@ -94,6 +96,8 @@ class AgentConfig:
                 _refuse(name, getattr(self, name), "one of " + ", ".join(words) + "." + hint)
         if self.target_subset > self.critics:
             _refuse("target_subset", self.target_subset, f"at most critics = {self.critics}")
+        if self.actor_subset is not None and self.actor_subset > self.critics:
+            _refuse("actor_subset", self.actor_subset, f"at most critics = {self.critics}, or null for all")
         if not self.min_std < self.init_std < self.max_std:
             _refuse("init_std", self.init_std, f"between min_std = {self.min_std} and max_std = {self.max_std}")
         if self.value_max <= self.value_min:
@@ -129,6 +133,7 @@ _SWITCH = (lambda v: isinstance(v, bool), "true or false")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hidden": (lambda v: len(v) > 0 and all(_is_int(h) and h > 0 for h in v), "at least one positive whole number"),
     **dict.fromkeys(("critics", "target_subset", "batch_size", "updates_per_actor_update"), _COUNT),
+    "actor_subset": (lambda v: v is None or (_is_int(v) and v >= 1), "a whole number of at least 1, or null for all"),
     "value_bins": (lambda v: _is_int(v) and v >= 2, "a whole number of at least 2"),
     **dict.fromkeys(("layer_norm", "actor_layer_norm", "entropy_backup", "normalise_q"), _SWITCH),
     **dict.fromkeys(("critic_lr", "actor_lr", "temperature_lr", "clone_lr", "min_std", "bc_std"), _POSITIVE),

@@ -1,8 +1,15 @@
-"""The actor's and the critics' networks as pure functions over dictionaries of arrays.
+"""Networks as pure functions over dictionaries of arrays: an ensemble of multilayer perceptrons with normalised layers.
 
-The critics are a true ensemble: every layer of every critic is its own. One array holds a layer of all critics; the
-first layer has the critic axis in the middle, (inputs, critics, width), because all critics read the same input: their
-first layers are then one matrix product without moving memory.
+Every layer of every member is its own. One array holds a layer of all members: `w0 w1 ... head` are (N, inputs,
+outputs). The numbers that a CPU touches only in passing (scales, shifts, biases) lie in one array `vectors` (N, V), so
+that the optimiser and Polyak averaging need a few large operations and not dozens of small ones. The actor is an
+ensemble of one.
+
+Tried on two AVX-512 cores, one update of 10 critics of 256x256 with batch 256 (1.1 GFLOP), CPU time: the product of all
+first layers as one gemm costs a transposition more than it gains (1.2 ms against 0.6 ms for a batched product of the
+broadcast input); a loop over critics, compiled or unrolled, is 5 to 100 % slower than batched products; one flat
+vector of all parameters is 10 % slower, because each weight matrix must be copied out of it; XLA's flags change
+nothing beyond noise; relu instead of tanh saves 2 %, no layer norm 15 %.
 """
 
 from __future__ import annotations
@@ -15,6 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from numpy.typing import NDArray
 
 from robot_rl.agents.config import Activation
 
@@ -24,84 +32,111 @@ LN_EPS = 1e-6
 _LOG_2PI = math.log(2.0 * math.pi)
 
 
+class Mlp:
+    """Shapes of an ensemble of perceptrons; its parameters are passed to every call.
+
+    Args:
+        members: Size N of the ensemble.
+        inputs, hidden, outputs: Widths.
+        activation: Nonlinearity after each hidden layer.
+        norm: Whether each hidden layer is normalised, scaled and shifted before it. It then has no bias: the shift does
+            its work.
+    """
+
+    def __init__(
+        self, members: int, inputs: int, hidden: Sequence[int], outputs: int, activation: Activation, norm: bool
+    ) -> None:
+        self.members, self.inputs, self.hidden, self.outputs = members, inputs, tuple(hidden), outputs
+        self.activation, self.norm = activation, norm
+        kinds = ("scale", "shift") if norm else ("shift",)
+        sizes = [(f"{kind}{i}", width) for i, width in enumerate(hidden) for kind in kinds] + [("bias", outputs)]
+        self.vectors: dict[str, slice] = {}
+        start = 0
+        for name, size in sizes:
+            self.vectors[name] = slice(start, start + size)
+            start += size
+
+    def init(self, rng: np.random.Generator, head_scale: float = 1.0) -> dict[str, NDArray[np.float32]]:
+        """Draw parameters as numpy: weights of variance 1 / inputs, scales 1, shifts and biases 0."""
+        params: dict[str, NDArray[np.float32]] = {}
+        widths = (self.inputs, *self.hidden, self.outputs)
+        for name, fan_in, fan_out in zip(self._layers(), widths[:-1], widths[1:], strict=True):
+            gain = (head_scale if name == "head" else 1.0) / math.sqrt(fan_in)
+            params[name] = np.float32(gain) * rng.standard_normal((self.members, fan_in, fan_out), np.float32)
+        params["vectors"] = np.zeros((self.members, max(s.stop for s in self.vectors.values())), np.float32)
+        for name, part in self.vectors.items():
+            params["vectors"][:, part] = 1.0 if name.startswith("scale") else 0.0
+        return params
+
+    def __call__(self, params: Mapping[str, Array], x: Array) -> Array:
+        """Return (N, B, outputs) for inputs (B, inputs) that all members read."""
+        members = len(params["vectors"])  # may be fewer than N: see `take`
+        h = jnp.broadcast_to(x, (members, *x.shape))
+        for i in range(len(self.hidden)):
+            h = h @ params[f"w{i}"]
+            shift = self._vector(params, f"shift{i}")
+            if self.norm:
+                h = norm_activate(h, self._vector(params, f"scale{i}"), shift, self.activation)
+            else:
+                h = activation_of(self.activation)(h + shift)
+        return h @ params["head"] + self._vector(params, "bias")
+
+    def named(self, params: Mapping[str, Array], member: int) -> dict[str, NDArray[np.float32]]:
+        """Return copies of one member's parameters as numpy, each vector under its own name."""
+        out = {name: np.array(params[name][member], np.float32) for name in self._layers()}
+        return out | {
+            name: np.array(params["vectors"][member, part], np.float32) for name, part in self.vectors.items()
+        }
+
+    def _layers(self) -> list[str]:
+        return [*(f"w{i}" for i in range(len(self.hidden))), "head"]
+
+    def _vector(self, params: Mapping[str, Array], name: str) -> Array:
+        return params["vectors"][:, None, self.vectors[name]]
+
+
+def take(params: Mapping[str, Array], index: Array) -> Params:
+    """Return the members at `index` (M,) alone, so that nothing is computed for the others."""
+    return {k: jnp.take(v, index, axis=0) for k, v in params.items()}
+
+
 def activation_of(name: Activation) -> Callable[[Array], Array]:
     """Return the nonlinearity called `name`."""
     return jnp.tanh if name == "tanh" else jax.nn.relu
 
 
-def layer_norm(x: Array, scale: Array, bias: Array) -> Array:
-    """Normalise the last axis of `x` to mean 0 and variance 1, then scale and shift it."""
-    mean = x.mean(axis=-1, keepdims=True)
-    centred = x - mean
-    var = jnp.square(centred).mean(axis=-1, keepdims=True)
-    return centred * jax.lax.rsqrt(var + LN_EPS) * scale + bias
+@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
+def norm_activate(h: Array, scale: Array, shift: Array, activation: Activation) -> Array:
+    """Normalise the last axis of `h` to mean 0 and variance 1, scale and shift it, and apply the activation.
+
+    Its derivative is written out, because automatic differentiation keeps and reads more arrays of the size of `h`.
+
+    Args:
+        h: (N, B, H).
+        scale: (N, 1, H).
+        shift: (N, 1, H).
+        activation: Name of the nonlinearity.
+    """
+    return _norm_activate_forward(h, scale, shift, activation)[0]
 
 
-def init_actor(key: Array, inputs: int, hidden: Sequence[int], outputs: int, norm: bool) -> Params:
-    """Draw an actor: hidden layers `w0 b0 [scale0 shift0] ...`, then a small linear head `head_w head_b`."""
-    params: Params = {}
-    keys = jax.random.split(key, len(hidden) + 1)
-    for i, width in enumerate(hidden):
-        params[f"w{i}"] = _draw(keys[i], (inputs, width), inputs)
-        params[f"b{i}"] = jnp.zeros(width)
-        if norm:
-            params[f"scale{i}"] = jnp.ones(width)
-            params[f"shift{i}"] = jnp.zeros(width)
-        inputs = width
-    params["head_w"] = 0.1 * _draw(keys[-1], (inputs, outputs), inputs)
-    params["head_b"] = jnp.zeros(outputs)
-    return params
+def _norm_activate_forward(h: Array, scale: Array, shift: Array, activation: Activation):
+    mean = h.mean(axis=-1, keepdims=True)
+    rate = jax.lax.rsqrt(jnp.square(h - mean).mean(axis=-1, keepdims=True) + LN_EPS)
+    y = activation_of(activation)((h - mean) * rate * scale + shift)
+    return y, (h, mean, rate, y, scale)
 
 
-def actor_trunk(params: Mapping[str, Array], x: Array, activation: Activation) -> Array:
-    """Return the head's (B, outputs) numbers for (B, S) normalised observations."""
-    act = activation_of(activation)
-    layers = sum(k.startswith("w") for k in params)
-    for i in range(layers):
-        x = x @ params[f"w{i}"] + params[f"b{i}"]
-        if f"scale{i}" in params:
-            x = layer_norm(x, params[f"scale{i}"], params[f"shift{i}"])
-        x = act(x)
-    return x @ params["head_w"] + params["head_b"]
+def _norm_activate_backward(activation: Activation, kept: tuple[Array, ...], dy: Array) -> tuple[Array, Array, Array]:
+    h, mean, rate, y, scale = kept
+    dz = dy * (1.0 - y * y) if activation == "tanh" else jnp.where(y > 0.0, dy, 0.0)
+    x = (h - mean) * rate
+    dx = dz * scale
+    dh = rate * (dx - dx.mean(axis=-1, keepdims=True) - x * (dx * x).mean(axis=-1, keepdims=True))
+    return dh, (dz * x).sum(axis=-2, keepdims=True), dz.sum(axis=-2, keepdims=True)
 
 
-def init_critics(key: Array, critics: int, inputs: int, hidden: Sequence[int], outputs: int, norm: bool) -> Params:
-    """Draw an ensemble of critics with `outputs` numbers each."""
-    params: Params = {}
-    keys = jax.random.split(key, len(hidden) + 1)
-    for i, width in enumerate(hidden):
-        shape = (inputs, critics, width) if i == 0 else (critics, inputs, width)
-        params[f"w{i}"] = _draw(keys[i], shape, inputs)
-        params[f"b{i}"] = jnp.zeros((critics, width))
-        if norm:
-            params[f"scale{i}"] = jnp.ones((critics, width))
-            params[f"shift{i}"] = jnp.zeros((critics, width))
-        inputs = width
-    params["head_w"] = _draw(keys[-1], (critics, inputs, outputs), inputs)
-    params["head_b"] = jnp.zeros((critics, outputs))
-    return params
-
-
-def take_critics(params: Mapping[str, Array], index: Array) -> Params:
-    """Return the critics at `index` (M,) alone, so that nothing is computed for the others."""
-    return {k: jnp.take(v, index, axis=1 if k == "w0" else 0) for k, v in params.items()}
-
-
-def critic_values(params: Mapping[str, Array], x: Array, activation: Activation) -> Array:
-    """Return (N, B, outputs) for (B, inputs) normalised observations beside continuous actions."""
-    act = activation_of(activation)
-    layers = sum(k.startswith("w") for k in params)
-    inputs, critics, width = params["w0"].shape
-    h = (x @ params["w0"].reshape(inputs, critics * width)).reshape(-1, critics, width)
-    h = jnp.swapaxes(h, 0, 1)
-    for i in range(layers):
-        if i > 0:
-            h = jnp.einsum("nbi,nio->nbo", h, params[f"w{i}"])
-        h = h + params[f"b{i}"][:, None]
-        if f"scale{i}" in params:
-            h = layer_norm(h, params[f"scale{i}"][:, None], params[f"shift{i}"][:, None])
-        h = act(h)
-    return jnp.einsum("nbi,nio->nbo", h, params["head_w"]) + params["head_b"][:, None]
+norm_activate.defvjp(_norm_activate_forward, _norm_activate_backward)
 
 
 def log_std_of(raw: Array, min_std: float, max_std: float) -> Array:
@@ -125,27 +160,15 @@ def squashed_log_prob(u: Array, mean: Array, log_std: Array) -> Array:
     return (gauss - squash).sum(axis=-1)
 
 
-@functools.lru_cache(maxsize=8)
-def histogram_edges(low: float, high: float, bins: int) -> np.ndarray:
-    """Return the (bins + 1,) float32 edges of a value histogram."""
-    return np.linspace(low, high, bins + 1, dtype=np.float32)
-
-
-def histogram_mean(logits: Array, edges: np.ndarray) -> Array:
+def histogram_mean(logits: Array, edges: NDArray[np.float32]) -> Array:
     """Return the mean of the histogram whose logits lie on the last axis."""
-    centres = jnp.asarray(0.5 * (edges[1:] + edges[:-1]))
-    return jax.nn.softmax(logits, axis=-1) @ centres
+    return jax.nn.softmax(logits, axis=-1) @ (0.5 * (edges[1:] + edges[:-1]))
 
 
-def histogram_target(y: Array, edges: np.ndarray) -> Array:
+def histogram_target(y: Array, edges: NDArray[np.float32]) -> Array:
     """Return (B, bins) probabilities of a Gaussian around each (B,) value, of width 0.75 bins (HL-Gauss)."""
     sigma = 0.75 * float(edges[1] - edges[0])
     y = jnp.clip(y, edges[0], edges[-1])
-    cdf = jax.scipy.special.erf((jnp.asarray(edges) - y[:, None]) / (math.sqrt(2.0) * sigma))
+    cdf = jax.scipy.special.erf((edges - y[:, None]) / (math.sqrt(2.0) * sigma))
     mass = cdf[:, 1:] - cdf[:, :-1]
     return mass / (cdf[:, -1:] - cdf[:, :1])
-
-
-def _draw(key: Array, shape: tuple[int, ...], fan_in: int) -> Array:
-    """Draw weights with variance 1 / fan_in."""
-    return jax.random.normal(key, shape) / math.sqrt(fan_in)

@@ -32,7 +32,8 @@ from robot_rl.agents import networks
 from robot_rl.agents.actor import Actor
 from robot_rl.agents.bc import clone_steps
 from robot_rl.agents.config import AgentConfig
-from robot_rl.agents.networks import Params
+from robot_rl.agents.networks import Mlp, Params
+from robot_rl.agents.trees import on_device, zeros_of
 from robot_rl.errors import ConfigError, nearest
 from robot_rl.specs import ActionSpec, ObservationSpec
 
@@ -55,16 +56,16 @@ class AgentState(NamedTuple):
         step: Critic updates done.
     """
 
-    actor: Params
-    critic: Params
-    target: Params
-    log_temperature: Array
+    actor: Any
+    critic: Any
+    target: Any
+    log_temperature: Any
     actor_opt: Any
     critic_opt: Any
     temperature_opt: Any
     clone_opt: Any
-    key: Array
-    step: Array
+    key: Any
+    step: Any
 
 
 class Noise(NamedTuple):
@@ -85,20 +86,37 @@ class Agent:
         c, k = action_spec.continuous_size, action_spec.joint_choices
         self._c, self._k = c, k
         self._bins = config.value_bins if config.critic_loss == "hl_gauss" else 1
-        self._edges = networks.histogram_edges(config.value_min, config.value_max, config.value_bins)
+        self._edges = np.linspace(config.value_min, config.value_max, config.value_bins + 1, dtype=np.float32)
+        inputs, outputs = observation_spec.size + c, k * self._bins
+        self.critic = Mlp(config.critics, inputs, config.hidden, outputs, config.activation, config.layer_norm)
         entropy = -0.5 * c if config.target_entropy is None else config.target_entropy
         self._entropy = np.array([entropy, config.choice_entropy_ratio * math.log(k)], np.float32)
         self._actor_opt = optax.scale_by_adam()
         self._critic_opt = optax.adam(config.critic_lr)
         self._temperature_opt = optax.scale_by_adam()
         self._clone_opt = optax.adam(config.clone_lr)
-        self._init = jax.jit(self._make_state)
         self._update = jax.jit(self._update_group, donate_argnums=0)
         self._clone = jax.jit(self._clone_group, donate_argnums=0)
 
     def init(self, seed: int) -> AgentState:
-        """Return a fresh state."""
-        return self._init(jax.random.PRNGKey(seed))
+        """Return a fresh state. Nothing is compiled: the numbers are drawn by numpy."""
+        cfg = self.config
+        rng = np.random.default_rng(seed)
+        actor, critic = self.actor.init(rng), self.critic.init(rng)
+        log_temperature = np.log(np.array([cfg.init_temperature, cfg.init_choice_temperature], np.float32))
+        state = AgentState(
+            actor=actor,
+            critic=critic,
+            target=critic,
+            log_temperature=log_temperature,
+            actor_opt=zeros_of(self._actor_opt, actor),
+            critic_opt=zeros_of(self._critic_opt, critic),
+            temperature_opt=zeros_of(self._temperature_opt, log_temperature),
+            clone_opt=zeros_of(self._clone_opt, actor),
+            key=rng.integers(2**32, size=2, dtype=np.uint32),
+            step=np.zeros((), np.int32),
+        )
+        return on_device(state)
 
     def update(self, state: AgentState, batches: Batches, schedule: Mapping[str, float]) -> tuple[AgentState, Info]:
         """Do G critic updates, and an actor and temperature update after every `updates_per_actor_update` of them.
@@ -126,28 +144,6 @@ class Agent:
         """Return the actor's weights as numpy, ready for `Policy` and `NumpyPolicy`."""
         return self.actor.weights(state.actor)
 
-    def _make_state(self, key: Array) -> AgentState:
-        cfg = self.config
-        key, actor_key, critic_key = jax.random.split(key, 3)
-        actor = self.actor.init(actor_key)
-        inputs = self.actor.state_size + self._c
-        critic = networks.init_critics(
-            critic_key, cfg.critics, inputs, cfg.hidden, self._k * self._bins, cfg.layer_norm
-        )
-        log_temperature = jnp.log(jnp.array([cfg.init_temperature, cfg.init_choice_temperature]))
-        return AgentState(
-            actor=actor,
-            critic=critic,
-            target=jax.tree.map(jnp.copy, critic),
-            log_temperature=log_temperature,
-            actor_opt=self._actor_opt.init(actor),
-            critic_opt=self._critic_opt.init(critic),
-            temperature_opt=self._temperature_opt.init(log_temperature),
-            clone_opt=self._clone_opt.init(actor),
-            key=key,
-            step=jnp.zeros((), jnp.int32),
-        )
-
     def _update_group(self, state: AgentState, batches: dict[str, Array], schedule: dict[str, Array]):
         key, noise = self._draw_noise(state.key, *batches["reward"].shape)
         one = functools.partial(self._update_once, schedule=schedule)
@@ -163,15 +159,14 @@ class Agent:
         key, next_key, action_key, subset_key, actor_subset_key = jax.random.split(key, 5)
         shape = (group, batch, self._c)
 
-        def subsets(subset_key: Array) -> Array:
-            order = jnp.argsort(jax.random.uniform(subset_key, (group, cfg.critics)), axis=1)
-            return order[:, : cfg.target_subset]
+        def subsets(subset_key: Array, size: int) -> Array:
+            return jnp.argsort(jax.random.uniform(subset_key, (group, cfg.critics)), axis=1)[:, :size]
 
         return key, Noise(
             next_action=jax.random.normal(next_key, shape),
             action=jax.random.normal(action_key, shape),
-            drawn=subsets(subset_key),
-            actor_drawn=subsets(actor_subset_key),
+            drawn=subsets(subset_key, cfg.target_subset),
+            actor_drawn=subsets(actor_subset_key, cfg.actor_subset or 0),
         )
 
     def _update_once(self, state: AgentState, xs: tuple[dict[str, Array], Noise], schedule: dict[str, Array]):
@@ -210,7 +205,7 @@ class Agent:
         """
         out = self.actor(state.actor, next_x)
         u = out.mean + jnp.exp(out.log_std) * noise.next_action
-        drawn = networks.take_critics(state.target, noise.drawn)
+        drawn = networks.take(state.target, noise.drawn)
         q = self._values(drawn, jnp.concatenate([next_x, jnp.tanh(u)], axis=1)).min(axis=0)
         probability = jnp.exp(out.log_choice)
         value = (probability * q).sum(axis=-1)
@@ -222,13 +217,13 @@ class Agent:
 
     def _values(self, params: Mapping[str, Array], x_a: Array) -> Array:
         """Return the (N, B, K) values of normalised states beside continuous actions."""
-        out = networks.critic_values(params, x_a, self.config.activation)
+        out = self.critic(params, x_a)
         if self.config.critic_loss == "hl_gauss":
             return networks.histogram_mean(out.reshape(*out.shape[:2], self._k, self._bins), self._edges)
         return out
 
     def _critic_loss(self, params: Params, x_a: Array, choice: Array, y: Array) -> tuple[Array, Info]:
-        out = networks.critic_values(params, x_a, self.config.activation)
+        out = self.critic(params, x_a)
         out = out.reshape(*out.shape[:2], self._k, self._bins)
         taken = jnp.take_along_axis(out, choice[None, :, None, None], axis=2)[:, :, 0]
         if self.config.critic_loss == "hl_gauss":
@@ -251,8 +246,8 @@ class Agent:
     def _actor_step(self, moving: tuple, schedule: dict[str, Array], *, critic: Params, x: Array, batch: dict, noise):
         actor, actor_opt, log_temperature, temperature_opt = moving
         alpha = jnp.exp(log_temperature)
-        if self.config.actor_q == "min":
-            critic = networks.take_critics(critic, noise.actor_drawn)
+        if self.config.actor_subset is not None:
+            critic = networks.take(critic, noise.actor_drawn)
 
         def loss_of(params: Params) -> tuple[Array, tuple[Info, Array]]:
             out = self.actor(params, x)
