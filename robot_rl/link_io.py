@@ -99,8 +99,8 @@ class LinkThread(ABC):
         with self._lock:
             if self._stopping:
                 return
-            self._wake()
             self._stopping = True
+            os.eventfd_write(self._wake_fd, 1)
             self._lock.notify_all()
         if self._thread.ident is not None:
             self._thread.join()
