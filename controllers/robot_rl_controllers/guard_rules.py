@@ -199,6 +199,7 @@ def fit_pose(x: Any, q: Any, p: Any, quat: Any, bounds: Vector, previous: Vector
         rules |= MEASURED_CONE
     copy3(out, position)
     copy4(out[3:], rotation)
-    previous[:7] = out
+    for i in range(7):
+        previous[i] = out[i]
     previous[LAST_M], previous[LAST_RAD] = moved, turned
     return rules

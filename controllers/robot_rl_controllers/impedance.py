@@ -118,12 +118,12 @@ def _readable(q: Vector, dq: Vector, p: Vector, quat: Vector, J: Vector, corioli
 
 
 @kernel
-def _tool_force(row: int, J: Vector, dq: Vector, error: float, gains: Vector) -> float:
-    """Return one entry of the wrench K e - D (J dq) in B [N or N m]."""
+def _tool_force(row: Vector, dq: Vector, error: float, stiffness: float, damping: float) -> float:
+    """Return one entry of the wrench K e - D (J dq) in B [N or N m], given the row of J that belongs to it."""
     speed = 0.0
     for i in range(JOINTS):
-        speed += J[row, i] * dq[i]
-    return gains[STIFFNESS + row] * error - gains[DAMPING + row] * speed
+        speed += row[i] * dq[i]
+    return stiffness * error - damping * speed
 
 
 @kernel
@@ -169,12 +169,12 @@ def impedance_torque(
     slew_reference(ref, target, limits[SPEED_M_S], limits[SPEED_RAD_S], dt)
     e_p, e_r = limit_reference(ref, p, measured, gains)
     wrench = (
-        _tool_force(0, J, dq, e_p[0], gains),
-        _tool_force(1, J, dq, e_p[1], gains),
-        _tool_force(2, J, dq, e_p[2], gains),
-        _tool_force(3, J, dq, e_r[0], gains),
-        _tool_force(4, J, dq, e_r[1], gains),
-        _tool_force(5, J, dq, e_r[2], gains),
+        _tool_force(J[0], dq, e_p[0], gains[STIFFNESS + 0], gains[DAMPING + 0]),
+        _tool_force(J[1], dq, e_p[1], gains[STIFFNESS + 1], gains[DAMPING + 1]),
+        _tool_force(J[2], dq, e_p[2], gains[STIFFNESS + 2], gains[DAMPING + 2]),
+        _tool_force(J[3], dq, e_r[0], gains[STIFFNESS + 3], gains[DAMPING + 3]),
+        _tool_force(J[4], dq, e_r[1], gains[STIFFNESS + 4], gains[DAMPING + 4]),
+        _tool_force(J[5], dq, e_r[2], gains[STIFFNESS + 5], gains[DAMPING + 5]),
     )
     k_n = limits[NULL_STIFFNESS] if finite(null_q) else 0.0
     y = project_solve(J, q, dq, null_q, k_n, limits[NULL_DAMPING])

@@ -15,23 +15,23 @@ Six = tuple[float, float, float, float, float, float]
 
 
 @kernel
-def _gram(J: Vector, r: int, s: int) -> float:
-    """Return entry (r, s) of J J^T."""
+def _dot(a: Vector, b: Vector) -> float:
+    """Return the scalar product of two rows of a Jacobian (7,)."""
     total = 0.0
     for i in range(7):
-        total += J[r, i] * J[s, i]
+        total += a[i] * b[i]
     return total
 
 
 @kernel
-def _along(J: Vector, r: int, q: Vector, dq: Vector, null_q: Vector, k: float, d: float) -> float:
-    """Return entry r of J z with the posture torque z = k (null_q - q) - d dq."""
+def _along(row: Vector, q: Vector, dq: Vector, null_q: Vector, k: float, d: float) -> float:
+    """Return the scalar product of a row of J with the posture torque z = k (null_q - q) - d dq."""
     total = 0.0
     for i in range(7):
         z = -d * dq[i]
         if k > 0.0:
             z += k * (null_q[i] - q[i])
-        total += J[r, i] * z
+        total += row[i] * z
     return total
 
 
@@ -48,34 +48,36 @@ def project_solve(J: Vector, q: Vector, dq: Vector, null_q: Vector, k: float, d:
     Returns:
         y (6,), by an unrolled Cholesky factorisation L L^T.
     """
-    l00 = math.sqrt(_gram(J, 0, 0) + LAMBDA_SQUARED)
-    l10 = _gram(J, 1, 0) / l00
-    l20 = _gram(J, 2, 0) / l00
-    l30 = _gram(J, 3, 0) / l00
-    l40 = _gram(J, 4, 0) / l00
-    l50 = _gram(J, 5, 0) / l00
-    l11 = math.sqrt(_gram(J, 1, 1) + LAMBDA_SQUARED - l10 * l10)
-    l21 = (_gram(J, 2, 1) - l20 * l10) / l11
-    l31 = (_gram(J, 3, 1) - l30 * l10) / l11
-    l41 = (_gram(J, 4, 1) - l40 * l10) / l11
-    l51 = (_gram(J, 5, 1) - l50 * l10) / l11
-    l22 = math.sqrt(_gram(J, 2, 2) + LAMBDA_SQUARED - l20 * l20 - l21 * l21)
-    l32 = (_gram(J, 3, 2) - l30 * l20 - l31 * l21) / l22
-    l42 = (_gram(J, 4, 2) - l40 * l20 - l41 * l21) / l22
-    l52 = (_gram(J, 5, 2) - l50 * l20 - l51 * l21) / l22
-    l33 = math.sqrt(_gram(J, 3, 3) + LAMBDA_SQUARED - l30 * l30 - l31 * l31 - l32 * l32)
-    l43 = (_gram(J, 4, 3) - l40 * l30 - l41 * l31 - l42 * l32) / l33
-    l53 = (_gram(J, 5, 3) - l50 * l30 - l51 * l31 - l52 * l32) / l33
-    l44 = math.sqrt(_gram(J, 4, 4) + LAMBDA_SQUARED - l40 * l40 - l41 * l41 - l42 * l42 - l43 * l43)
-    l54 = (_gram(J, 5, 4) - l50 * l40 - l51 * l41 - l52 * l42 - l53 * l43) / l44
-    l55 = math.sqrt(_gram(J, 5, 5) + LAMBDA_SQUARED - l50 * l50 - l51 * l51 - l52 * l52 - l53 * l53 - l54 * l54)
+    # Rows, not numbers of rows: numba would compile the helpers anew for every literal index.
+    r0, r1, r2, r3, r4, r5 = J[0], J[1], J[2], J[3], J[4], J[5]
+    l00 = math.sqrt(_dot(r0, r0) + LAMBDA_SQUARED)
+    l10 = _dot(r1, r0) / l00
+    l20 = _dot(r2, r0) / l00
+    l30 = _dot(r3, r0) / l00
+    l40 = _dot(r4, r0) / l00
+    l50 = _dot(r5, r0) / l00
+    l11 = math.sqrt(_dot(r1, r1) + LAMBDA_SQUARED - l10 * l10)
+    l21 = (_dot(r2, r1) - l20 * l10) / l11
+    l31 = (_dot(r3, r1) - l30 * l10) / l11
+    l41 = (_dot(r4, r1) - l40 * l10) / l11
+    l51 = (_dot(r5, r1) - l50 * l10) / l11
+    l22 = math.sqrt(_dot(r2, r2) + LAMBDA_SQUARED - l20 * l20 - l21 * l21)
+    l32 = (_dot(r3, r2) - l30 * l20 - l31 * l21) / l22
+    l42 = (_dot(r4, r2) - l40 * l20 - l41 * l21) / l22
+    l52 = (_dot(r5, r2) - l50 * l20 - l51 * l21) / l22
+    l33 = math.sqrt(_dot(r3, r3) + LAMBDA_SQUARED - l30 * l30 - l31 * l31 - l32 * l32)
+    l43 = (_dot(r4, r3) - l40 * l30 - l41 * l31 - l42 * l32) / l33
+    l53 = (_dot(r5, r3) - l50 * l30 - l51 * l31 - l52 * l32) / l33
+    l44 = math.sqrt(_dot(r4, r4) + LAMBDA_SQUARED - l40 * l40 - l41 * l41 - l42 * l42 - l43 * l43)
+    l54 = (_dot(r5, r4) - l50 * l40 - l51 * l41 - l52 * l42 - l53 * l43) / l44
+    l55 = math.sqrt(_dot(r5, r5) + LAMBDA_SQUARED - l50 * l50 - l51 * l51 - l52 * l52 - l53 * l53 - l54 * l54)
 
-    f0 = _along(J, 0, q, dq, null_q, k, d) / l00
-    f1 = (_along(J, 1, q, dq, null_q, k, d) - l10 * f0) / l11
-    f2 = (_along(J, 2, q, dq, null_q, k, d) - l20 * f0 - l21 * f1) / l22
-    f3 = (_along(J, 3, q, dq, null_q, k, d) - l30 * f0 - l31 * f1 - l32 * f2) / l33
-    f4 = (_along(J, 4, q, dq, null_q, k, d) - l40 * f0 - l41 * f1 - l42 * f2 - l43 * f3) / l44
-    f5 = (_along(J, 5, q, dq, null_q, k, d) - l50 * f0 - l51 * f1 - l52 * f2 - l53 * f3 - l54 * f4) / l55
+    f0 = _along(r0, q, dq, null_q, k, d) / l00
+    f1 = (_along(r1, q, dq, null_q, k, d) - l10 * f0) / l11
+    f2 = (_along(r2, q, dq, null_q, k, d) - l20 * f0 - l21 * f1) / l22
+    f3 = (_along(r3, q, dq, null_q, k, d) - l30 * f0 - l31 * f1 - l32 * f2) / l33
+    f4 = (_along(r4, q, dq, null_q, k, d) - l40 * f0 - l41 * f1 - l42 * f2 - l43 * f3) / l44
+    f5 = (_along(r5, q, dq, null_q, k, d) - l50 * f0 - l51 * f1 - l52 * f2 - l53 * f3 - l54 * f4) / l55
 
     y5 = f5 / l55
     y4 = (f4 - l54 * y5) / l44
