@@ -224,40 +224,51 @@ def line(s: Snapshot) -> str:
 
 def render(s: Snapshot) -> RenderableType:
     """Return the state as a panel for rich; pure."""
+    from rich.columns import Columns
     from rich.console import Group
     from rich.panel import Panel
     from rich.progress_bar import ProgressBar
     from rich.table import Table
     from rich.text import Text
 
-    grid = Table.grid(padding=(0, 2))
-    for _ in range(3):
-        grid.add_column(justify="left", style="dim", no_wrap=True)
-        grid.add_column(justify="right", no_wrap=True)
-    guard = sum(s.guard.values())
-    rows = [
-        ("success, last 20", shown(100 * s.success_20, " %", 0), "steps/s", shown(s.steps_per_s)),
-        ("success, last 50", shown(100 * s.success_50, " %", 0), "updates/s", shown(s.updates_per_s, digits=0)),
-        ("return", shown(s.mean_return, digits=2), "updates/step", shown(s.updates_per_step, digits=2)),
-        ("episodes alone", f"{s.autonomous:,}", "policy age", shown(s.policy_age_steps, " steps", 0)),
-        ("with help", f"{s.helped:,}", "updates", f"{s.updates:,}"),
-    ]
-    third = [
-        ("time", duration(s.wall_s)),
-        ("time left", duration(s.left_s)),
-        ("guard events", f"{guard:,}"),
-        ("disk left", shown(s.disk_free_gib, " GiB", 0)),
-        ("phase", s.phase),
-    ]
-    for left, right in zip(rows, third, strict=True):
-        grid.add_row(*left, *right)
+    columns = (
+        {
+            "success, last 20": shown(100 * s.success_20, " %", 0),
+            "success, last 50": shown(100 * s.success_50, " %", 0),
+            "return": shown(s.mean_return, digits=2),
+            "episodes alone": f"{s.autonomous:,}",
+            "with help": f"{s.helped:,}",
+        },
+        {
+            "steps/s": shown(s.steps_per_s),
+            "updates/s": shown(s.updates_per_s, digits=0),
+            "updates/step": shown(s.updates_per_step, digits=2),
+            "policy age": shown(s.policy_age_steps, " steps", 0),
+            "updates": f"{s.updates:,}",
+        },
+        {
+            "time": duration(s.wall_s),
+            "time left": duration(s.left_s),
+            "guard events": f"{sum(s.guard.values()):,}",
+            "disk left": shown(s.disk_free_gib, " GiB", 0),
+            "phase": s.phase,
+        },
+    )
+    tables = []
+    for column in columns:
+        table = Table.grid(padding=(0, 2))
+        table.add_column(style="dim", no_wrap=True)
+        table.add_column(justify="right", no_wrap=True)
+        for name, value in column.items():
+            table.add_row(name, value)
+        tables.append(table)
     total = f"{s.env_steps:,} / {s.total_env_steps:,} steps" if s.total_env_steps else f"{s.env_steps:,} steps"
     bar = ProgressBar(total=max(s.total_env_steps, 1), completed=min(s.env_steps, s.total_env_steps))
     head = Table.grid(expand=True, padding=(0, 1))
     head.add_column(ratio=1)
     head.add_column(justify="right", no_wrap=True)
     head.add_row(bar if s.total_env_steps else Text(""), Text(total))
-    parts: list[RenderableType] = [head, grid]
+    parts: list[RenderableType] = [head, Columns(tables, padding=(0, 4))]
     if s.processes:
         parts.append(Text("  ".join(f"{name} {state}" for name, state in s.processes.items()), style="dim"))
     parts += [Text(f"! {warning}", style="bold yellow") for warning in warnings(s)]

@@ -15,10 +15,12 @@ cut or a full disk is skipped by the reader. Reopening appends, and `t_s` goes o
 from __future__ import annotations
 
 import contextlib
+import json
 import logging
 import math
 import os
 import random
+import re
 import socket
 import time
 from collections.abc import Mapping, Sequence
@@ -26,13 +28,15 @@ from pathlib import Path
 from typing import Protocol
 
 from robot_rl.errors import ConfigError, MissingDependency, StorageError, nearest
-from robot_rl.jsonl import JsonlFile, last_row, plain, read_jsonl, write_json_atomic
+from robot_rl.jsonl import JsonlFile, last_row, plain, read_jsonl, update_json, write_json_atomic, write_text_atomic
+from robot_rl.stats import Summary, success_summary
 
 log = logging.getLogger(__name__)
 
-__all__ = ["Latencies", "MetricsWriter", "Sink", "read_jsonl"]
+__all__ = ["Latencies", "MetricsWriter", "Sink", "read_jsonl", "write_evaluation"]
 
 METRICS_FILE, EPISODES_FILE, LATENCY_FILE = "metrics.jsonl", "episodes.jsonl", "latency.json"
+LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]*")
 SINKS = ("jsonl", "tensorboard", "wandb")
 
 EPISODE_DEFAULTS: dict[str, object] = {
@@ -80,7 +84,8 @@ class MetricsWriter:
 
         Args:
             folder: The run.
-            sinks: Any of "jsonl" (always on), "tensorboard" and "wandb".
+            sinks: Any of "jsonl" (always on), "tensorboard" (left out with a warning where it is not installed) and
+                "wandb".
             wandb: Arguments for `wandb.init`, such as project and mode.
         """
         for name in sinks:
@@ -96,7 +101,10 @@ class MetricsWriter:
         self._metrics = JsonlFile(folder / METRICS_FILE)
         self._episodes = JsonlFile(folder / EPISODES_FILE)
         if "tensorboard" in sinks:
-            self._sinks.append(_TensorBoard(folder / "tensorboard"))
+            try:
+                self._sinks.append(_TensorBoard(folder / "tensorboard"))
+            except MissingDependency as e:  # a default that a robot's or a learner's machine may lack
+                log.warning("%s", e)
         if "wandb" in sinks:
             self._sinks.append(_WeightsAndBiases(folder, wandb or {}))
 
@@ -198,7 +206,9 @@ class _TensorBoard:
             from tensorboard.compat.proto.summary_pb2 import Summary  # pyright: ignore[reportAttributeAccessIssue]
             from tensorboard.summary.writer.record_writer import RecordWriter
         except ImportError as e:
-            raise MissingDependency("tensorboard", "the metrics sink 'tensorboard'", "pip install tensorboard") from e
+            raise MissingDependency(
+                "tensorboard", "a view of the curves in TensorBoard", "pip install robot-rl[report]"
+            ) from e
         self._event, self._summary = Event, Summary
         name = f"events.out.tfevents.{time.time():.6f}.{socket.gethostname()}.{os.getpid()}"
         try:
@@ -235,6 +245,34 @@ class _WeightsAndBiases:
 
     def close(self) -> None:
         self._run.finish()
+
+
+def write_evaluation(
+    folder: Path,
+    label: str,
+    episodes: Sequence[Mapping[str, object]],
+    time_limit_s: float | None = None,
+    **facts: object,
+) -> Summary:
+    """Record an evaluation in `eval-<label>.jsonl` and its summary under its label in `eval.json`.
+
+    Args:
+        folder: The run.
+        label: Such as "final" or "clone"; an older evaluation of that label is replaced.
+        episodes: Rows as in `episodes.jsonl`; what they lack is filled in from `EPISODE_DEFAULTS`.
+        time_limit_s: Length of an episode, for the restricted mean time; the longest one's when None.
+        **facts: More for `eval.json`, such as the policy's version and the seed.
+
+    Returns:
+        The summary.
+    """
+    if not LABEL.fullmatch(label):
+        raise ConfigError(f"'{label}' cannot be the label of an evaluation: use letters, digits, _ and -")
+    rows = [{**EPISODE_DEFAULTS, **row} for row in episodes]
+    summary = success_summary(rows, time_limit_s)
+    write_text_atomic(folder / f"eval-{label}.jsonl", "".join(json.dumps(plain(row)) + "\n" for row in rows))
+    update_json(folder / "eval.json", **{label: {**summary.to_dict(), **facts}})
+    return summary
 
 
 class Latencies:

@@ -13,6 +13,7 @@ from robot_rl import report_sections as sections
 from robot_rl.jsonl import write_text_atomic
 from robot_rl.report_compare import LEVEL, WINDOW, WORST, write_comparison
 from robot_rl.report_html import (
+    MISSING,
     amount,
     cards,
     page,
@@ -24,6 +25,7 @@ from robot_rl.report_html import (
 from robot_rl.run_data import RunData, column, guard_counts, load_run
 from robot_rl.stats import (
     Summary,
+    Window,
     first_reaching,
     number,
     success_summary,
@@ -77,13 +79,7 @@ def _headline(run: RunData, demo_s: float) -> str:
             amount(reached.env_steps if reached else math.nan, unit=" steps"),
             f"{amount(reached.t_s / 60)} min; last {WINDOW} episodes held it" if reached else "not reached in practice",
         ),
-        (
-            "worst stretch of practice",
-            percent(worst.rate) if worst else "–",
-            f"{worst.successes} of {WORST} episodes from number {worst.start + 1}"
-            if worst
-            else f"fewer than {WORST} autonomous episodes",
-        ),
+        ("worst stretch of practice", percent(worst.rate) if worst else MISSING, _worst(run, worst)),
     ]
     facts = run.facts
     parts = [f"run {run.name}", *(f"{k} {facts[k]}" for k in ("seed", "started") if facts.get(k) is not None)]
@@ -104,6 +100,14 @@ def _verdict(run: RunData, summary: Summary, where: str) -> str:
     unfinished = "" if run.summary or run.final else " The run is not finished, or was cut short."
     sentence = summary.sentence()
     return f"{sentence[0].upper()}{sentence[1:]}; {where}.{unfinished}"
+
+
+def _worst(run: RunData, worst: Window | None) -> str:
+    if worst is None:
+        return f"fewer than {WORST} autonomous episodes"
+    where = f"{worst.successes} of {WORST} episodes from number {worst.start + 1}"
+    clone = success_summary(run.clone.episodes) if run.clone else None
+    return where + (f"; {worst.rate / clone.rate:.2f} of the clone's" if clone and clone.rate > 0 else "")
 
 
 def _against_demos(summary: Summary, demo_s: float) -> str:

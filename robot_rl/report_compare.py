@@ -87,11 +87,10 @@ class Result:
 
 def result(run: RunData) -> Result:
     """Return what one run came to."""
-    clones = [e for e in run.evaluations if e.label in ("clone", "bc")]
     return Result(
         run=run,
         final=success_summary(run.final.episodes if run.final else []),
-        clone=success_summary(clones[-1].episodes) if clones else None,
+        clone=success_summary(run.clone.episodes) if run.clone else None,
         reached=first_reaching(run.episodes, LEVEL, WINDOW),
         worst=worst_window(run.episodes, WORST),
     )
@@ -244,7 +243,8 @@ def _curves(groups: Mapping[str, Sequence[Result]]) -> str:
         [
             plots.panel("steps", "Success against steps", draw("env_steps"), size=size),
             plots.panel("time", "Success against time", draw("t_s"), size=size),
-        ]
+        ],
+        large=True,
     )
 
 
@@ -252,12 +252,15 @@ Curve = tuple[NDArray[np.float64], NDArray[np.float64]]
 
 
 def _success(run: RunData, axis: str) -> Curve:
-    """Return where autonomous episodes ended, and the success over the last `WINDOW` of them in percent."""
+    """Return where autonomous episodes ended, and the success over the last `WINDOW` of them in percent.
+
+    The first few, which have no full window yet, are left out when there are enough others.
+    """
     alone = autonomous(run.episodes)
     x = plots.along(alone, axis)
     y = 100 * rolling_rate([bool(e.get("success")) for e in alone], WINDOW) if alone else np.zeros(0)
     known = np.isfinite(x)
-    order = np.argsort(x[known], kind="stable")
+    order = np.argsort(x[known], kind="stable")[WINDOW - 1 if known.sum() >= 2 * WINDOW else 0 :]
     return x[known][order], y[known][order]
 
 

@@ -68,10 +68,11 @@ def cards(items: Iterable[tuple[str, str, str]]) -> str:
     return f'<div class="cards">{"".join(shown)}</div>'
 
 
-def panels(plots: Iterable[str]) -> str:
-    """Return plots in a grid that folds to one column on a phone."""
+def panels(plots: Iterable[str], *, large: bool = False) -> str:
+    """Return plots in a grid that folds to one column on a phone; at most two beside each other when large."""
     figures = [f"<figure>{plot}</figure>" for plot in plots if plot]
-    return f'<div class="panels">{"".join(figures)}</div>' if figures else ""
+    kind = "panels large" if large else "panels"
+    return f'<div class="{kind}">{"".join(figures)}</div>' if figures else ""
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], *, raw: Iterable[int] = (), total: int = 0) -> str:

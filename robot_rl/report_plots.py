@@ -286,8 +286,10 @@ def histogram(samples: Sequence[float], unit: str = "ms") -> Draw:
         if len(values) < 2:
             return False
         marks = percentiles(values, (50, 99))
-        top = float(np.percentile(values, 99.5))
-        axes.hist(values[values <= top], bins=50, color=BLUE, alpha=0.7)
+        low, top = float(values.min()), float(np.percentile(values, 99.5))
+        if top - low <= 1e-6 * max(abs(low), abs(top), 1e-3):
+            low, top = low - 0.5, top + 0.5  # a constant, such as a simulated period
+        axes.hist(values, bins=list(np.linspace(low, top, 51)), color=BLUE, alpha=0.7)
         axes.axvline(marks["p50"], color=GREEN, label=f"median {marks['p50']:.3g} {unit}")
         axes.axvline(marks["p99"], color=ORANGE, linestyle="--", label=f"99 %: {marks['p99']:.3g} {unit}")
         axes.locator_params(axis="x", nbins=5)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -77,6 +78,12 @@ class RunData:
         return own[-1] if own else None
 
     @property
+    def clone(self) -> Evaluation | None:
+        """The evaluation of the cloned start, before practice."""
+        cloned = [e for e in self.evaluations if e.label in ("clone", "bc")]
+        return cloned[-1] if cloned else None
+
+    @property
     def env_steps(self) -> int:
         """Environment steps so far."""
         rows = [r for r in (*self.train[-1:], *self.episodes[-1:])]
@@ -121,7 +128,8 @@ def load_run(folder: Path) -> RunData:
     for path in sorted(folder.glob("latency*.json")):
         for name, samples in _json(run, path).items():
             if isinstance(samples, list):
-                run.latencies.setdefault(name, []).extend(float(x) for x in samples if isinstance(x, (int, float)))
+                values = [number(x) for x in samples]
+                run.latencies.setdefault(name, []).extend(x for x in values if math.isfinite(x))
     videos = sorted(folder.glob("*.mp4"), key=lambda p: (p.name == "video.mp4", p.stat().st_mtime))
     run.video = videos[-1] if videos else None
     return run

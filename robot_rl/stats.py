@@ -97,8 +97,8 @@ class Reached:
 
 
 def number(value: object, default: float = math.nan) -> float:
-    """Return `value` as a float, or `default` when it is no number."""
-    if isinstance(value, (int, float, np.number)):
+    """Return `value` as a float, or `default` when it is no number, not finite or absurdly large (beyond 1e30)."""
+    if isinstance(value, (int, float, np.number)) and abs(value) <= 1e30:
         return float(value)
     return default
 

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 
 from robot_rl.errors import ConfigError, MissingDependency, StorageError
 from robot_rl.jsonl import JsonlFile, JsonlTail, last_row
-from robot_rl.metrics import EPISODE_DEFAULTS, Latencies, MetricsWriter, read_jsonl
+from robot_rl.metrics import EPISODE_DEFAULTS, Latencies, MetricsWriter, read_jsonl, write_evaluation
 
 fresh = settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None, max_examples=50)
 rows_strategy = st.lists(
@@ -213,3 +213,28 @@ def test_latencies_are_a_bounded_sample_of_what_was_seen(tmp_path: Path) -> None
     assert len(samples) == 100
     assert len(set(samples)) == 100
     assert 3000 < np.mean(samples) < 7000
+
+
+def test_an_evaluation_leaves_its_episodes_and_its_summary(tmp_path: Path) -> None:
+    rows = [{"success": i > 0, "duration_s": 2.0, "return": float(i > 0)} for i in range(4)]
+    write_evaluation(tmp_path, "clone", rows[:2])
+    summary = write_evaluation(tmp_path, "final", rows, time_limit_s=6.0, policy_version=7)
+    assert (summary.successes, summary.n) == (3, 4)
+    assert summary.restricted_mean_time_s == pytest.approx((3 * 2.0 + 6.0) / 4)
+    kept = json.loads((tmp_path / "eval.json").read_text())
+    assert kept["final"]["policy_version"] == 7
+    assert kept["clone"]["n"] == 2
+    assert [r["success"] for r in read_jsonl(tmp_path / "eval-final.jsonl")] == [False, True, True, True]
+    with pytest.raises(ConfigError, match="cannot be the label"):
+        write_evaluation(tmp_path, "../final", rows)
+
+
+def test_tensorboard_is_left_out_with_a_word_where_it_is_not_installed(tmp_path: Path) -> None:
+    script = (
+        "import sys; sys.modules['tensorboard'] = None\n"
+        "from pathlib import Path; from robot_rl.metrics import MetricsWriter\n"
+        "with MetricsWriter(Path(sys.argv[1])) as w: w.write(1, 1, {'a/b': 1.0})\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script, str(tmp_path)], check=True, capture_output=True, text=True)
+    assert "pip install robot-rl[report]" in done.stderr
+    assert len(read_jsonl(tmp_path / "metrics.jsonl")) == 1

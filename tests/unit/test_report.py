@@ -14,10 +14,11 @@ import pytest
 from robot_rl.errors import ConfigError
 from robot_rl.jsonl import JsonlFile, update_json
 from robot_rl.metrics import Latencies, MetricsWriter
-from robot_rl.report import EMBED_BYTES, write_comparison, write_report
+from robot_rl.report import EMBED_BYTES, findings, write_comparison, write_report
 from robot_rl.report_compare import common_grid
 from robot_rl.run_data import load_run, without_rolled_back
 from robot_rl.runs import create_run
+from robot_rl.stats import success_summary
 from robot_rl.video import VideoWriter, episode_caption
 
 pytest.importorskip("matplotlib")
@@ -233,9 +234,11 @@ def test_findings_warn_where_a_headline_alone_would_mislead(tmp_path: Path) -> N
     run = make_run(tmp_path, "warn", n=160)
     evaluate(run, "final", [i % 2 == 0 for i in range(50)])
     update_json(run / "run.json", updates_per_step=8.0)
-    page = Page(write_report(run))
-    assert "is below the last practice episodes" in page.text
-    assert "3.90 updates per environment step, 8 were asked for" in page.text
+    data = load_run(run)
+    assert data.final is not None
+    found = " ".join(findings(data, success_summary(data.final.episodes)))
+    assert "is below the last practice episodes" in found
+    assert "3.90 updates per environment step, 8 were asked for" in found
 
 
 def test_what_a_resume_rolled_back_is_left_out() -> None:
