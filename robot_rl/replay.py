@@ -7,6 +7,7 @@ are evicted oldest first and a link always points to a younger row, so a step ne
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -147,13 +148,10 @@ class Replay:
     def empty(self, groups: int, n: int) -> Batch:
         """Return uninitialised arrays in the layout of `sample_groups`."""
         s, a = self.observation_spec.size, self.action_spec.size
-        shapes: dict[str, tuple[int, ...]] = {"state": (s,), "action": (a,), "reward": (), "discount": ()}
-        shapes |= {"next_state": (s,), "demo": ()}
-        out: Batch = {k: np.empty((groups, n, *shape), np.float32) for k, shape in shapes.items()}
-        for name, f in self.observation_spec.images.items():
-            out[f"image/{name}"] = np.empty((groups, n, *f.shape), np.uint8)
-            out[f"next_image/{name}"] = np.empty((groups, n, *f.shape), np.uint8)
-        return out
+        numbers = {"state": (s,), "action": (a,), "reward": (), "discount": (), "next_state": (s,), "demo": ()}
+        frames = {k: f.shape for k, f in self.observation_spec.images.items()}
+        images = {f"{prefix}/{k}": shape for prefix in ("image", "next_image") for k, shape in frames.items()}
+        return _carve(numbers, np.float32, groups, n) | _carve(images, np.uint8, groups, n)
 
     def fill(self, rng: np.random.Generator, out: Mapping[str, NDArray[Any]], first: int, stop: int) -> None:
         """Draw into `out[key][:, first:stop]` of arrays made by `empty`."""
@@ -290,6 +288,13 @@ class Mixed:
         self.demos.fill(rng, out, 0, n_demos)
         self.online.fill(rng, out, n_demos, n)
         return out
+
+
+def _carve(shapes: Mapping[str, tuple[int, ...]], dtype: type, groups: int, n: int) -> Batch:
+    """Return (groups, n, *shape) arrays out of one allocation, which malloc hands out again instead of unmapping it."""
+    sizes = [groups * n * math.prod(shape) for shape in shapes.values()]
+    parts = np.split(np.empty(sum(sizes), dtype), np.cumsum(sizes)[:-1])
+    return {k: part.reshape(groups, n, *shape) for (k, shape), part in zip(shapes.items(), parts, strict=False)}
 
 
 def check_block(block: StepBlock, observation_spec: ObservationSpec, action_spec: ActionSpec) -> None:
