@@ -1,7 +1,7 @@
 """`RobotEnv`: a robot and a task as a gymnasium environment with honest `terminated` and `truncated`.
 
-The only code between an action and the robot: scale the action, move the measured tool pose by it, command, read, judge.
-What comes back in `info["executed_action"]` is the action after the guard, and that is what must be learnt from.
+The only code between an action and the robot: scale the action, move the measured tool pose by it, command, read and
+judge. What comes back in `info["executed_action"]` is the action after the guard, and that is what must be learnt from.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_rl.errors import SpecError
-from robot_rl.geometry import tool_delta_inverse_into, tool_delta_into
+from robot_rl.geometry import tool_delta_into, tool_delta_inverse_into
 from robot_rl.robot import ArmCommand, Executed, Robot, RobotState
 from robot_rl.task import Task
 

@@ -1,4 +1,4 @@
-"""Inverse kinematics for resets: a damped Gauss-Newton search from the home posture, the same on every machine state."""
+"""Inverse kinematics for resets: a damped Gauss-Newton search that always starts from the home posture."""
 
 from __future__ import annotations
 

@@ -21,6 +21,10 @@ Q, DQ, P, QUAT, TWIST, WRENCH = slice(0, 7), slice(7, 14), slice(14, 17), slice(
 FINGERS = slice(33, 35)
 STATE_SIZE = 35
 
+# The robot estimates contact forces through a filter; a bare impact of one tick would read as a thousand newtons.
+WRENCH_EVERY = 5
+WRENCH_FILTER_S = 0.03
+
 
 @njit(cache=True)
 def fill_jacobian(J: F64, p: F64, xanchor: F64, xaxis: F64) -> None:
@@ -41,6 +45,29 @@ def _slew_fingers(ctrl: F64, finger_target: float, finger_step: float) -> None:
     for i in (7, 8):
         error = finger_target - ctrl[i]
         ctrl[i] += min(max(error, -finger_step), finger_step)
+
+
+@njit(cache=True)
+def _filter_wrench(
+    wrench: F64, share: float, p: F64, tool_bodies: NDArray[np.int64], cfrc_ext: F64, root_com: F64
+) -> None:
+    """Let the filtered wrench (6,) take a share of MuJoCo's contact wrench on the tool bodies, moved to the tool."""
+    fx = fy = fz = tx = ty = tz = 0.0
+    for b in tool_bodies:
+        tx += cfrc_ext[b, 0]
+        ty += cfrc_ext[b, 1]
+        tz += cfrc_ext[b, 2]
+        fx += cfrc_ext[b, 3]
+        fy += cfrc_ext[b, 4]
+        fz += cfrc_ext[b, 5]
+    # Moving the reference point from the tree's centre of mass c to p adds (c - p) x f.
+    rx, ry, rz = root_com[0] - p[0], root_com[1] - p[1], root_com[2] - p[2]
+    wrench[0] += share * (fx - wrench[0])
+    wrench[1] += share * (fy - wrench[1])
+    wrench[2] += share * (fz - wrench[2])
+    wrench[3] += share * (tx + ry * fz - rz * fy - wrench[3])
+    wrench[4] += share * (ty + rz * fx - rx * fz - wrench[4])
+    wrench[5] += share * (tz + rx * fy - ry * fx - wrench[5])
 
 
 @njit(cache=True)
@@ -68,12 +95,16 @@ def cartesian_period(
     finger_target: float,
     finger_step: float,
     dt: float,
+    tool_bodies: NDArray[np.int64],
+    cfrc_ext: F64,
+    root_com: F64,
+    wrench: F64,
 ) -> None:
     """Run `ticks` physics steps under Cartesian impedance control towards `target` (7,) = p, quat wxyz.
 
     Args:
         ticks: Number of physics steps.
-        addresses: mj_step1, mj_step2, mjModel, mjData.
+        addresses: mj_step1, mj_step2, mjModel, mjData, mj_rnePostConstraint.
         qpos, qvel, ctrl, bias, gravcomp, xpos, xquat, xanchor, xaxis: Views of MuJoCo's data.
         tcp: Body index of the tool centre point.
         target, ref, gains, limits, null_q: See `robot_rl_controllers.impedance`.
@@ -83,8 +114,11 @@ def cartesian_period(
         finger_target: Wanted position of each finger [m].
         finger_step: Largest change of the fingers' set-point in one tick [m].
         dt: Physics time step [s].
+        tool_bodies, cfrc_ext, root_com: What the contact wrench is summed from.
+        wrench: (6,) filtered contact wrench on the tool in the base frame, updated in place.
     """
-    for _ in range(ticks):
+    share = 1.0 - np.exp(-WRENCH_EVERY * dt / WRENCH_FILTER_S)
+    for i_tick in range(ticks):
         p = xpos[tcp]
         fill_jacobian(J, p, xanchor, xaxis)
         for i in range(7):
@@ -96,13 +130,15 @@ def cartesian_period(
             ctrl[i] = tau[i]
         _slew_fingers(ctrl, finger_target, finger_step)
         call_mj(addresses[1], addresses[2], addresses[3])
+        if (i_tick + 1) % WRENCH_EVERY == 0:
+            call_mj(addresses[4], addresses[2], addresses[3])
+            _filter_wrench(wrench, share, p, tool_bodies, cfrc_ext, root_com)
         call_mj(addresses[0], addresses[2], addresses[3])
 
 
 @njit(cache=True)
 def read_state(
     out: F64,
-    addresses: NDArray[np.int64],
     qpos: F64,
     qvel: F64,
     xpos: F64,
@@ -111,14 +147,9 @@ def read_state(
     xaxis: F64,
     J: F64,
     tcp: int,
-    tool_bodies: NDArray[np.int64],
-    cfrc_ext: F64,
-    root_com: F64,
+    wrench: F64,
 ) -> None:
-    """Fill `out` (35,): q, dq, p_BE, quat_BE, V_BE, F_BE and the two finger positions.
-
-    The wrench sums MuJoCo's contact forces on the tool bodies, moved from the tree's centre of mass to the tool.
-    """
+    """Fill `out` (35,): q, dq, p_BE, quat_BE, V_BE, F_BE and the two finger positions."""
     for i in range(7):
         out[i] = qpos[i]
         out[7 + i] = qvel[i]
@@ -133,21 +164,6 @@ def read_state(
         for j in range(7):
             s += J[r, j] * qvel[j]
         out[21 + r] = s
-    call_mj(addresses[4], addresses[2], addresses[3])
-    fx = fy = fz = tx = ty = tz = 0.0
-    for b in tool_bodies:
-        tx += cfrc_ext[b, 0]
-        ty += cfrc_ext[b, 1]
-        tz += cfrc_ext[b, 2]
-        fx += cfrc_ext[b, 3]
-        fy += cfrc_ext[b, 4]
-        fz += cfrc_ext[b, 5]
-    # Moving the reference point from the centre of mass c to p adds (c - p) x f.
-    rx, ry, rz = root_com[0] - p[0], root_com[1] - p[1], root_com[2] - p[2]
-    out[27], out[28], out[29] = fx, fy, fz
-    out[30] = tx + ry * fz - rz * fy
-    out[31] = ty + rz * fx - rx * fz
-    out[32] = tz + rx * fy - ry * fx
+    out[27:33] = wrench
     out[33] = qpos[7]
     out[34] = qpos[8]
-

@@ -1,4 +1,4 @@
-"""The arm's twin in lock-step: a `Robot` that runs the hardware's control law and guard in MuJoCo, as fast as it can."""
+"""The arm's twin in lock-step: the hardware's control law and guard in MuJoCo, as fast as it goes."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ class ArmTwin:
         self._ticks = round(1.0 / (hz * self.config.physics_dt_s))
         if self._ticks < 1 or abs(self._ticks * hz * self.config.physics_dt_s - 1.0) > 1e-6:
             raise ConfigError(
-                f"robot.physics_dt_s {self.config.physics_dt_s} does not divide the control period of {1.0 / hz:.6g} s; "
+                f"robot.physics_dt_s {self.config.physics_dt_s} does not divide the control period {1.0 / hz:.6g} s; "
                 f"choose 1/(control_hz*n), for instance {1.0 / hz / max(self._ticks, 1):.6g}"
             )
         self.period_s = 1.0 / hz
@@ -72,7 +72,7 @@ class ArmTwin:
         self._home = np.array(HOME_Q)
         self._ref, self._target = np.zeros(7), np.zeros(7)
         self._tau, self._scratch, self._J = np.zeros(7), np.zeros(7), np.zeros((6, 7))
-        self._out = np.zeros(tick.STATE_SIZE)
+        self._out, self._wrench = np.zeros(tick.STATE_SIZE), np.zeros(6)
         self._closing = False
         self._open_m = FINGER_TRAVEL_M
         self._state: RobotState | None = None
@@ -112,6 +112,9 @@ class ArmTwin:
     def reset(self, request: ResetRequest) -> RobotState:
         """Place arm and objects as requested, at rest, and return the first reading.
 
+        Here the simulator resets the scene, which stands for a person who looked at the cell: a latched stop counts as
+        acknowledged (it has ended its episode and stays in the guard's counters). Hardware never does this.
+
         Raises:
             RobotError: The start pose violates the guard's workspace or cannot be reached.
         """
@@ -133,9 +136,11 @@ class ArmTwin:
         d.ctrl[7:9] = finger
         self._closing, self._open_m = False, max(finger, 0.0)
         self._place_objects(request.objects)
-        self._tau[:] = 0.0
+        self._tau[:], self._wrench[:] = 0.0, 0.0
         mujoco.mj_step1(self.model, d)
         reset_reference(self._ref, d.xpos[self._tcp], d.xquat[self._tcp])
+        if self.guard.stopped:
+            self.guard.acknowledge()
         self.guard.reset_episode()
         return self.observe()
 
@@ -163,7 +168,7 @@ class ArmTwin:
             self._ticks, self._addresses, d.qpos, d.qvel, d.ctrl, d.qfrc_bias, d.qfrc_gravcomp, *self._kinematic_views,
             self._tcp, self._target, self._ref, self._gains, self._limits, self._null_q, self._tau, self._scratch,
             self._J, 0.0 if self._closing else self._open_m, FINGER_SPEED_M_S * self.config.physics_dt_s,
-            self.config.physics_dt_s,
+            self.config.physics_dt_s, self._tool_bodies, d.cfrc_ext, self._root_com, self._wrench,
         )  # fmt: skip
         self._state = None
         self.observe()
@@ -178,10 +183,7 @@ class ArmTwin:
     def _read(self) -> RobotState:
         d = self.data
         xpos, xquat, xanchor, xaxis = self._kinematic_views
-        tick.read_state(
-            self._out, self._addresses, d.qpos, d.qvel, xpos, xquat, xanchor, xaxis, self._J, self._tcp,
-            self._tool_bodies, d.cfrc_ext, self._root_com,
-        )  # fmt: skip
+        tick.read_state(self._out, d.qpos, d.qvel, xpos, xquat, xanchor, xaxis, self._J, self._tcp, self._wrench)
         out = self._out.copy()
         objects = {n: np.concatenate((xpos[b], xquat[b])) for n, b in self._bodies.items()}
         if not np.isfinite(out).all():

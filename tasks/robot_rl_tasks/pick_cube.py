@@ -58,10 +58,10 @@ class PickCube:
         self.action_spec = ActionSpec(continuous=tool_delta_groups(0.04, 0.3), discrete={"gripper": GRIPPER})
         self.observation_spec = ObservationSpec(
             state={
-                **arm_fields((0.5, 0.0, 0.12)),
+                **arm_fields(),
                 "gripper_width": StateField(size=1, unit="m", scale=0.02, offset=(0.06,), doc="opening"),
                 "gripper_closing": StateField(size=1, unit="1", scale=1.0, doc="1 if last told to close, else -1"),
-                "cube_position": StateField(size=3, unit="m", scale=0.1, doc="p_EO: cube seen from the tool"),
+                "cube_position": StateField(size=3, unit="m", scale=0.05, doc="p_EO: cube seen from the tool"),
                 "cube_yaw": StateField(
                     size=2, unit="1", doc="sine and cosine of four times the yaw seen from the tool: a cube looks "
                     "the same after a quarter turn"
@@ -82,12 +82,9 @@ class PickCube:
         )
 
     def state_vector(self, state: RobotState) -> NDArray[np.float32]:
-        """Return the (23,) state of `observation_spec`."""
+        """Return the (11,) state of `observation_spec`."""
         closing = 1.0 if state.gripper_closing else -1.0
-        _fill(
-            self._buffer, state.p_BE, state.quat_BE, state.V_BE, state.F_BE, state.gripper_width_m, closing,
-            state.objects["cube"],
-        )  # fmt: skip
+        _fill(self._buffer, state.p_BE, state.quat_BE, state.gripper_width_m, closing, state.objects["cube"])
         return self._buffer.astype(np.float32)
 
     def outcome(self, state: RobotState) -> Outcome:
@@ -102,16 +99,14 @@ class PickCube:
 
 
 @njit(cache=True)
-def _fill(
-    out: Vector, p: Vector, quat: Vector, V: Vector, F: Vector, width: float, closing: float, cube: Vector
-) -> None:
-    fill_arm(out, p, quat, V, F)
-    out[15] = width
-    out[16] = closing
-    out[17:20] = in_tool_frame(p, quat, cube[0:3])
+def _fill(out: Vector, p: Vector, quat: Vector, width: float, closing: float, cube: Vector) -> None:
+    fill_arm(out, p, quat)
+    out[3] = width
+    out[4] = closing
+    out[5:8] = in_tool_frame(p, quat, cube[0:3])
     yaw = 4.0 * relative_yaw(quat, cube[3:7])
-    out[20], out[21] = np.sin(yaw), np.cos(yaw)
-    out[22] = cube[2] - HALF_M
+    out[8], out[9] = np.sin(yaw), np.cos(yaw)
+    out[10] = cube[2] - HALF_M
 
 
 def _waypoint(stage: int, state: RobotState) -> Waypoint:

@@ -9,7 +9,15 @@ from robot_rl.geometry import rotate
 from robot_rl.robot import ResetRequest, RobotState
 from robot_rl.specs import ActionSpec, ObservationSpec, StateField
 from robot_rl.task import Compliance, Geom, Limits, Outcome, SceneObject
-from robot_rl_tasks.arm import arm_fields, fill_arm, in_tool_frame, relative_yaw, tool_delta_groups, upright_quat, yaw_quat
+from robot_rl_tasks.arm import (
+    arm_fields,
+    fill_arm,
+    in_tool_frame,
+    relative_yaw,
+    tool_delta_groups,
+    upright_quat,
+    yaw_quat,
+)
 from robot_rl_tasks.experts import Sloppiness, StagedExpert, Waypoint
 
 
@@ -36,7 +44,7 @@ class Reach:
         self.action_spec = ActionSpec(continuous=tool_delta_groups(0.04, 0.3))
         self.observation_spec = ObservationSpec(
             state={
-                **arm_fields((0.5, 0.0, 0.2)),
+                **arm_fields(),
                 "goal_position": StateField(size=3, unit="m", scale=0.1, doc="p_EG: goal seen from the tool"),
                 "goal_yaw": StateField(size=1, unit="rad", scale=0.5, doc="yaw of the goal seen from the tool"),
             }
@@ -54,12 +62,12 @@ class Reach:
         )
 
     def state_vector(self, state: RobotState) -> NDArray[np.float32]:
-        """Return the (19,) state of `observation_spec`."""
+        """Return the (7,) state of `observation_spec`."""
         out = np.zeros(self.observation_spec.size)
         goal = state.objects["goal"]
-        fill_arm(out, state.p_BE, state.quat_BE, state.V_BE, state.F_BE)
-        out[15:18] = in_tool_frame(state.p_BE, state.quat_BE, goal[:3])
-        out[18] = relative_yaw(state.quat_BE, goal[3:7])
+        fill_arm(out, state.p_BE, state.quat_BE)
+        out[3:6] = in_tool_frame(state.p_BE, state.quat_BE, goal[:3])
+        out[6] = relative_yaw(state.quat_BE, goal[3:7])
         return out.astype(np.float32)
 
     def outcome(self, state: RobotState) -> Outcome:

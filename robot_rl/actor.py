@@ -1,0 +1,214 @@
+"""The actor: runs episodes with the newest policy and sends every step, without ever waiting inside a control period.
+
+It knows neither JAX nor ROS. `tick` does one control period and returns; a runner calls it in a loop, in the same
+process as the learner or in another one.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_rl.env import RobotEnv
+from robot_rl.errors import ConfigError
+from robot_rl.link import ActorSide
+from robot_rl.messages import SOURCES, Source, StepBlock
+from robot_rl.policy import NumpyPolicy
+
+State = NDArray[np.float32]
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActorConfig:
+    """Settings of the actor.
+
+    Attributes:
+        block_steps: Steps sent together; the end of an episode always sends.
+        throttle: When to wait for a learner that is behind: before any "step" (lock-step twins) or only between
+            episodes ("episode": real time, where a robot must not be left in mid-motion).
+        noise_scale: Multiplies the policy's own standard deviation while practising.
+    """
+
+    block_steps: int = 20
+    throttle: Literal["step", "episode"] = "step"
+    noise_scale: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.block_steps < 1:
+            raise ConfigError(f"actor.block_steps is {self.block_steps}; it must be at least 1")
+        if self.noise_scale < 0.0:
+            raise ConfigError(f"actor.noise_scale is {self.noise_scale}; it must not be negative")
+        if self.throttle not in ("step", "episode"):
+            raise ConfigError(f"actor.throttle is '{self.throttle}'; allowed: step, episode")
+
+
+class Episode:
+    """Collects the steps of one episode into blocks."""
+
+    def __init__(self, number: int, block_steps: int) -> None:
+        self.number = number
+        self._block_steps = block_steps
+        self._start = 0
+        self._rows: list[tuple[Any, NDArray[np.float32], float, int, int]] = []
+        self.steps = 0
+        self.reward_sum = 0.0
+        self.sources: Counter[Source] = Counter()
+        self.guard: Counter[str] = Counter()
+        self._t0_s = time.monotonic()
+
+    @property
+    def pending(self) -> int:
+        """Steps that no block has carried away yet."""
+        return len(self._rows)
+
+    def add(self, observation: Any, action: NDArray[np.float32], reward: float, source: Source, version: int) -> None:
+        """Add a step."""
+        self._rows.append((observation, action, reward, SOURCES.index(source), version))
+        self.steps += 1
+        self.reward_sum += reward
+        self.sources[source] += 1
+
+    def full_block(self) -> StepBlock | None:
+        """Return a block when enough steps have come together."""
+        return self._block() if len(self._rows) >= self._block_steps else None
+
+    def finish(self, observation: Any, terminated: bool, info: dict[str, Any]) -> StepBlock:
+        """Return the block that ends the episode.
+
+        Args:
+            observation: The last observation.
+            terminated: The task ended the episode, not the clock or the guard.
+            info: The last step's info: success and reason are read.
+        """
+        facts: dict[str, float | int | str | bool] = {
+            "success": bool(info["success"]),
+            "steps": self.steps,
+            "return": self.reward_sum,
+            "reason": str(info["reason"]),
+            "intervened": self.sources["human"] > 0,
+            "duration_s": time.monotonic() - self._t0_s,
+        }
+        facts.update({f"guard/{name}": count for name, count in self.guard.items()})
+        return self._block(observation, terminated, facts)
+
+    def _block(
+        self,
+        final: Any = None,
+        terminated: bool = False,
+        info: dict[str, float | int | str | bool] | None = None,
+    ) -> StepBlock:
+        rows, self._rows = self._rows, []
+        start, self._start = self._start, self._start + len(rows)
+        observations = [row[0] for row in rows]
+        images: dict[str, NDArray[np.uint8]] = {}
+        final_images: dict[str, NDArray[np.uint8]] = {}
+        if observations and isinstance(observations[0], dict):
+            names = [name for name in observations[0] if name != "state"]
+            images = {name: np.stack([o[name] for o in observations]) for name in names}
+            observations = [o["state"] for o in observations]
+        if isinstance(final, dict):
+            final_images = {name: image for name, image in final.items() if name != "state"}
+            final = final["state"]
+        return StepBlock(
+            episode=self.number,
+            start=start,
+            states=np.array(observations, np.float32),
+            actions=np.array([row[1] for row in rows], np.float32),
+            rewards=np.array([row[2] for row in rows], np.float32),
+            sources=np.array([row[3] for row in rows], np.uint8),
+            policy_versions=np.array([row[4] for row in rows], np.int64),
+            images=images,
+            ended=info is not None,
+            terminated=terminated,
+            final_state=np.zeros(0, np.float32) if final is None else np.asarray(final, np.float32),
+            final_images=final_images,
+            info=info or {},
+        )
+
+
+class Actor:
+    """Runs episodes of an environment and streams them to the learner.
+
+    Args:
+        env: The environment.
+        link: The actor's end of the link.
+        config: Settings.
+        seed: Of resets and of exploration.
+        first_episode: Number of the first episode, when a run is resumed.
+    """
+
+    def __init__(self, env: RobotEnv, link: ActorSide, config: ActorConfig, seed: int, first_episode: int = 0) -> None:
+        self.env, self.link, self.config = env, link, config
+        self._seed: int | None = int(np.random.SeedSequence([seed, first_episode]).generate_state(1)[0])
+        self._rng = np.random.default_rng([seed, first_episode, 2])
+        self._policy: NumpyPolicy | None = None
+        self._next_episode = first_episode
+        self._episode: Episode | None = None
+        self._observation: Any = None
+        self.steps = 0
+
+    @property
+    def finished(self) -> bool:
+        """Whether the learner has said that the run is complete."""
+        status = self.link.status()
+        return status is not None and status.finished
+
+    def tick(self) -> bool:
+        """Do one control period, and return whether there was one to do.
+
+        False means wait: there is no policy yet, the learner is behind, or the link's buffer is full.
+        """
+        self._take_policy()
+        if self._policy is None or not self._may_step():
+            return False
+        if self._episode is None:
+            self._observation, _ = self.env.reset(seed=self._seed)
+            self._seed = None
+            self._episode = Episode(self._next_episode, self.config.block_steps)
+            self._next_episode += 1
+        self._step(self._policy, self._episode)
+        return True
+
+    def _step(self, policy: NumpyPolicy, episode: Episode) -> None:
+        before = self._observation
+        action = policy.act(_state(before), self._rng)
+        after, reward, terminated, truncated, info = self.env.step(action)
+        episode.guard.update(info["guard_events"])
+        episode.add(before, info["executed_action"], float(reward), "policy", policy.version)
+        self._observation = after
+        self.steps += 1
+        if terminated or truncated:
+            self.link.send(episode.finish(after, terminated, info))
+            self._episode = None
+        elif (block := episode.full_block()) is not None:
+            self.link.send(block)
+
+    def _take_policy(self) -> None:
+        newest = self.link.policy()
+        if newest is None:
+            return
+        if self._policy is None:
+            spec = self.env.task
+            self._policy = NumpyPolicy(
+                spec.observation_spec, spec.action_spec, newest.weights, noise_scale=self.config.noise_scale
+            )
+        self._policy.load(newest)
+
+    def _may_step(self) -> bool:
+        if self._episode is not None and self.config.throttle == "episode":
+            return self.link.wait_room(0.0)
+        status = self.link.status()
+        if status is None or status.finished:
+            return False
+        # What the learner has counted, and at most what is still on the way from here.
+        on_the_way = self.link.unacked * self.config.block_steps + (self._episode.pending if self._episode else 0)
+        return status.env_steps + on_the_way < status.steps_allowed and self.link.wait_room(0.0)
+
+
+def _state(observation: Any) -> State:
+    return observation["state"] if isinstance(observation, dict) else observation

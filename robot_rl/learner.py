@@ -1,0 +1,220 @@
+"""The learner: replay in, gradient steps, policy out, with exact accounting of updates per environment step.
+
+It never waits and owns no socket, file or thread: a runner feeds it blocks, calls `step` whenever there is time, and
+carries its policy and status to the actors. The single-process and the two-process run share all of it.
+
+A cloned start is not thrown away. While the actor practises with the clone, only the critics learn (`hold_steps`); then
+the actor is released with the clone loss still in its objective, whose weight halves every `bc_half_life_steps`.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_rl.errors import CheckpointError, ConfigError
+from robot_rl.messages import LearnerStatus, Policy, StepBlock
+from robot_rl.replay import Mixed, Replay
+from robot_rl.specs import ActionSpec, ObservationSpec
+
+if TYPE_CHECKING:
+    from robot_rl.agents.config import AgentConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class LearnerConfig:
+    """Settings of the training loop.
+
+    Attributes:
+        total_env_steps: The run is finished after this many steps of practice and their updates.
+        updates_per_step: Critic updates per environment step, kept exactly in the long run.
+        updates_per_call: Critic updates in one compiled call.
+        demo_fraction: Share of every batch from demonstrations and interventions.
+        gamma: Discount per control period.
+        n_step: Steps that a sampled reward sums over.
+        capacity: Frames of practice to keep; as many again for demonstrations.
+        clone_updates: Updates of behaviour cloning before practice; 0 starts from a random policy.
+        hold_steps: Steps of practice during which the actor stays as cloned while the critics learn.
+        bc_weight: Weight of the clone loss when the actor is released.
+        bc_half_life_steps: Steps of practice in which that weight halves.
+        bc_floor: Weight below which it does not fall.
+        publish_every_updates: How often weights go to the actors.
+        lead_steps: How far actors may run ahead of the updates that are due, before they must wait.
+    """
+
+    total_env_steps: int = 6000
+    updates_per_step: float = 8.0
+    updates_per_call: int = 8
+    demo_fraction: float = 0.5
+    gamma: float = 0.98
+    n_step: int = 3
+    capacity: int = 200_000
+    clone_updates: int = 2000
+    hold_steps: int = 800
+    bc_weight: float = 1.0
+    bc_half_life_steps: float = 500.0
+    bc_floor: float = 0.0
+    publish_every_updates: int = 80
+    lead_steps: int = 100
+
+    def __post_init__(self) -> None:
+        positive = ("total_env_steps", "updates_per_step", "updates_per_call", "n_step", "capacity", "lead_steps")
+        for name in (*positive, "bc_half_life_steps", "publish_every_updates"):
+            if not getattr(self, name) > 0:
+                raise ConfigError(f"learner.{name} is {getattr(self, name)}; it must be positive")
+        for name in ("clone_updates", "hold_steps", "bc_weight", "bc_floor"):
+            if not getattr(self, name) >= 0:
+                raise ConfigError(f"learner.{name} is {getattr(self, name)}; it must not be negative")
+        if not 0.0 < self.gamma <= 1.0:
+            raise ConfigError(f"learner.gamma is {self.gamma}; it must lie in (0, 1]")
+        if not 0.0 <= self.demo_fraction <= 1.0:
+            raise ConfigError(f"learner.demo_fraction is {self.demo_fraction}; it must lie in [0, 1]")
+
+
+class Learner:
+    """Replay, agent and counters of one run.
+
+    Args:
+        observation_spec, action_spec: The task's.
+        config: The loop.
+        agent_config: The agent.
+        seed: Of everything random in here.
+    """
+
+    def __init__(
+        self,
+        observation_spec: ObservationSpec,
+        action_spec: ActionSpec,
+        config: LearnerConfig,
+        agent_config: AgentConfig,
+        seed: int,
+    ) -> None:
+        from robot_rl.agents.rlpd import Agent  # JAX: only where something is learnt
+
+        self.config = config
+        self._batch = agent_config.batch_size
+        make = lambda: Replay(config.capacity, observation_spec, action_spec, config.gamma, config.n_step)  # noqa: E731
+        self.replay = Mixed(make(), make(), config.demo_fraction)
+        self.agent = Agent(observation_spec, action_spec, agent_config)
+        self.state = self.agent.init(seed)
+        self._rng = np.random.default_rng([seed, 1])
+        self.env_steps = 0
+        self.updates = 0
+        self._info: Mapping[str, Any] = {}
+
+    def add_demos(self, blocks: Iterable[StepBlock]) -> None:
+        """Store demonstrations; they count as no practice."""
+        for block in blocks:
+            self.replay.add("demo", block)
+
+    def clone(self, group: int = 50) -> Iterable[float]:
+        """Clone the demonstrations into the actor, yielding the share done after every group of updates."""
+        config = self.config
+        groups = -(-config.clone_updates // group) if len(self.replay.demos) else 0
+        for i in range(groups):
+            batches = self.replay.demos.sample_groups(self._rng, group, self._batch)
+            self.state, self._info = self.agent.clone(self.state, batches)
+            yield (i + 1) / groups
+
+    def ingest(self, stream: str, block: StepBlock) -> None:
+        """Store a block of practice."""
+        self.replay.add(stream, block)
+        self.env_steps += block.steps
+
+    @property
+    def due(self) -> bool:
+        """Whether a group of updates is due for the steps received."""
+        ready = self.env_steps > 0 and len(self.replay) > 0
+        target = self.config.updates_per_step * min(self.env_steps, self.config.total_env_steps)
+        return ready and self.updates + self.config.updates_per_call <= target
+
+    @property
+    def finished(self) -> bool:
+        """Whether all practice is in and all its updates are done."""
+        return self.env_steps >= self.config.total_env_steps and not self.due
+
+    def step(self) -> bool:
+        """Do one group of updates if one is due, and return whether it was."""
+        if not self.due:
+            return False
+        batches = self.replay.sample_groups(self._rng, self.config.updates_per_call, self._batch)
+        self.state, self._info = self.agent.update(self.state, batches, self.schedule())
+        self.updates += self.config.updates_per_call
+        return True
+
+    def schedule(self) -> dict[str, float]:
+        """Return how far the actor is trusted now; it depends on updates alone, so that it resumes exactly."""
+        config = self.config
+        steps = self.updates / config.updates_per_step - (config.hold_steps if config.clone_updates else 0)
+        if steps < 0.0:
+            return {"actor_scale": 0.0, "bc_weight": 0.0}
+        weight = max(config.bc_floor, config.bc_weight * 0.5 ** (steps / config.bc_half_life_steps))
+        return {"actor_scale": 1.0, "bc_weight": weight if len(self.replay.demos) else 0.0}
+
+    def status(self) -> LearnerStatus:
+        """Return what the actors need to know."""
+        allowed = int(self.updates / self.config.updates_per_step) + self.config.lead_steps
+        return LearnerStatus(
+            env_steps=self.env_steps,
+            updates=self.updates,
+            steps_allowed=min(allowed, self.config.total_env_steps),
+            finished=self.finished,
+            policy_version=self.updates,
+        )
+
+    def policy(self) -> Policy:
+        """Return the acting policy with its version."""
+        return Policy(version=self.updates, weights=self.agent.policy(self.state))
+
+    def policy_age_steps(self, version: int) -> float:
+        """Return how many environment steps ago a version was made."""
+        return max(0.0, self.env_steps - version / self.config.updates_per_step)
+
+    def metrics(self) -> dict[str, float]:
+        """Return the newest scalars of the agent; waits for the device."""
+        return {k: float(v) for k, v in self._info.items()}
+
+    def to_arrays(self) -> tuple[dict[str, NDArray[Any]], dict[str, Any]]:
+        """Return everything that changes, but for the replay, as named arrays and plain values."""
+        import jax
+
+        leaves = jax.tree_util.tree_flatten_with_path(self.state)[0]
+        arrays = {jax.tree_util.keystr(path): np.asarray(leaf) for path, leaf in leaves}
+        meta = {
+            "env_steps": self.env_steps,
+            "updates": self.updates,
+            "rng": json.dumps(self._rng.bit_generator.state),
+        }
+        return arrays, meta
+
+    def from_arrays(self, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]) -> None:
+        """Restore what `to_arrays` gave. The replay is refilled by `ingest`, which also sets the count of steps.
+
+        Raises:
+            CheckpointError: The arrays belong to another agent or task.
+        """
+        import jax
+        import jax.numpy as jnp
+
+        leaves, tree = jax.tree_util.tree_flatten_with_path(self.state)
+        names = [jax.tree_util.keystr(path) for path, _ in leaves]
+        if set(names) != set(arrays):
+            odd = sorted(set(names) ^ set(arrays))
+            more = f" and {len(odd) - 1} more do" if len(odd) > 1 else " does"
+            raise CheckpointError(f"the checkpoint is of another agent: '{odd[0]}'{more} not match")
+        restored = []
+        for name, (_, leaf) in zip(names, leaves, strict=True):
+            if arrays[name].shape != leaf.shape:
+                raise CheckpointError(
+                    f"the checkpoint's '{name}' has shape {arrays[name].shape}, this agent's {leaf.shape}; "
+                    "resume with the settings and the task that the run was started with"
+                )
+            restored.append(jnp.asarray(arrays[name], leaf.dtype))
+        self.state = jax.tree_util.tree_unflatten(tree, restored)
+        self.updates = int(meta["updates"])
+        self._rng.bit_generator.state = json.loads(meta["rng"])
