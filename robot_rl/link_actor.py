@@ -235,7 +235,7 @@ class ActorLink(LinkThread):
             case Who():
                 self._welcome, self._hello_due_s = False, now_s if self._welcome else self._hello_due_s
             case Refused(reason=reason):
-                self._refused = reason
+                self._refused = self._refused or reason
 
     def _take_weights(self) -> None:
         try:

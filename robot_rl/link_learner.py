@@ -214,9 +214,10 @@ class LearnerLink(LinkThread):
             if self._inbox_full():
                 return
             try:
-                identity, *frames = self._data.recv_multipart(zmq.NOBLOCK)
+                parts = self._data.recv_multipart(zmq.NOBLOCK, copy=False)
             except zmq.Again:
                 return
+            identity, frames = parts[0].bytes, [part.buffer for part in parts[1:]]
             try:
                 message = decode(frames, (Data, Heartbeat, Hello), self._limits)
             except WireVersionError as e:
