@@ -17,6 +17,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -47,7 +48,8 @@ class Mlp:
         self, members: int, inputs: int, hidden: Sequence[int], outputs: int, activation: Activation, norm: bool
     ) -> None:
         self.members, self.inputs, self.hidden, self.outputs = members, inputs, tuple(hidden), outputs
-        self.activation, self.norm = activation, norm
+        self.activation: Activation = activation
+        self.norm = norm
         kinds = ("scale", "shift") if norm else ("shift",)
         sizes = [(f"{kind}{i}", width) for i, width in enumerate(hidden) for kind in kinds] + [("bias", outputs)]
         self.vectors: dict[str, slice] = {}
@@ -97,7 +99,9 @@ class Mlp:
 
 def take(params: Mapping[str, Array], index: Array) -> Params:
     """Return the members at `index` (M,) alone, so that nothing is computed for the others."""
-    return {k: jnp.take(v, index, axis=0) for k, v in params.items()}
+    # Slices and not a gather: XLA would fuse the gather into every use and look each element up again.
+    rows = [{k: jax.lax.dynamic_index_in_dim(v, i, axis=0) for k, v in params.items()} for i in index]
+    return jax.lax.optimization_barrier({k: jnp.concatenate([row[k] for row in rows]) for k in params})
 
 
 def activation_of(name: Activation) -> Callable[[Array], Array]:
@@ -105,7 +109,6 @@ def activation_of(name: Activation) -> Callable[[Array], Array]:
     return jnp.tanh if name == "tanh" else jax.nn.relu
 
 
-@functools.partial(jax.custom_vjp, nondiff_argnums=(3,))
 def norm_activate(h: Array, scale: Array, shift: Array, activation: Activation) -> Array:
     """Normalise the last axis of `h` to mean 0 and variance 1, scale and shift it, and apply the activation.
 
@@ -117,10 +120,15 @@ def norm_activate(h: Array, scale: Array, shift: Array, activation: Activation) 
         shift: (N, 1, H).
         activation: Name of the nonlinearity.
     """
-    return _norm_activate_forward(h, scale, shift, activation)[0]
+    return _norm_activate(activation, h, scale, shift)
 
 
-def _norm_activate_forward(h: Array, scale: Array, shift: Array, activation: Activation):
+@functools.partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _norm_activate(activation: Activation, h: Array, scale: Array, shift: Array) -> Any:
+    return _norm_activate_forward(activation, h, scale, shift)[0]
+
+
+def _norm_activate_forward(activation: Activation, h: Array, scale: Array, shift: Array):
     mean = h.mean(axis=-1, keepdims=True)
     rate = jax.lax.rsqrt(jnp.square(h - mean).mean(axis=-1, keepdims=True) + LN_EPS)
     y = activation_of(activation)((h - mean) * rate * scale + shift)
@@ -136,7 +144,7 @@ def _norm_activate_backward(activation: Activation, kept: tuple[Array, ...], dy:
     return dh, (dz * x).sum(axis=-2, keepdims=True), dz.sum(axis=-2, keepdims=True)
 
 
-norm_activate.defvjp(_norm_activate_forward, _norm_activate_backward)
+_norm_activate.defvjp(_norm_activate_forward, _norm_activate_backward)
 
 
 def log_std_of(raw: Array, min_std: float, max_std: float) -> Array:

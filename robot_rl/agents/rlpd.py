@@ -69,7 +69,13 @@ class AgentState(NamedTuple):
 
 
 class Noise(NamedTuple):
-    """The random numbers of one critic update."""
+    """The random numbers of one critic update.
+
+    Attributes:
+        next_action, action: (B, C) standard normal.
+        drawn: (target_subset,) critics of the target, each once.
+        actor_drawn: (actor_subset,) critics of the actor's value, each once.
+    """
 
     next_action: Array
     action: Array
@@ -154,19 +160,16 @@ class Agent:
         return state, info | {"actor_updates": count}
 
     def _draw_noise(self, key: Array, group: int, batch: int) -> tuple[Array, Noise]:
-        """Draw the random numbers of a whole group at once."""
-        cfg = self.config
-        key, next_key, action_key, subset_key, actor_subset_key = jax.random.split(key, 5)
-        shape = (group, batch, self._c)
-
-        def subsets(subset_key: Array, size: int) -> Array:
-            return jnp.argsort(jax.random.uniform(subset_key, (group, cfg.critics)), axis=1)[:, :size]
-
+        """Draw the random numbers of a whole group from one stream: compiling a generator takes longest."""
+        cfg, n = self.config, batch * self._c
+        key, draw_key = jax.random.split(key)
+        normal = jax.random.normal(draw_key, (group, 2 * n + 2 * cfg.critics))
+        next_action, action, rank, actor_rank = jnp.split(normal, (n, 2 * n, 2 * n + cfg.critics), axis=1)
         return key, Noise(
-            next_action=jax.random.normal(next_key, shape),
-            action=jax.random.normal(action_key, shape),
-            drawn=subsets(subset_key, cfg.target_subset),
-            actor_drawn=subsets(actor_subset_key, cfg.actor_subset or 0),
+            next_action=next_action.reshape(group, batch, self._c),
+            action=action.reshape(group, batch, self._c),
+            drawn=jax.lax.top_k(rank, cfg.target_subset)[1],
+            actor_drawn=jax.lax.top_k(actor_rank, cfg.actor_subset or cfg.critics)[1],
         )
 
     def _update_once(self, state: AgentState, xs: tuple[dict[str, Array], Noise], schedule: dict[str, Array]):
