@@ -34,7 +34,7 @@ from robot_rl.replay import Replay
 from robot_rl.wire import encode, encode_one
 
 CAPACITY = {0: 100_000, 2: 2000}
-WINDOW = 8  # blocks under way at once
+WINDOW = {0: 64, 2: 8}  # blocks under way at once
 POLICY_FLOATS = 100_000  # 0.4 MB: a 2 x 256 policy
 TREE_MB = 39  # what agentlace broadcasts for SERL's DrQ agent
 
@@ -119,7 +119,7 @@ def steps_row(cameras: int, quick: bool) -> Row:
     ):
         data_port, weights_port = map(int, numbers(ours))
         request.connect(f"tcp://127.0.0.1:{int(numbers(theirs)[0])}")
-        window_mb = WINDOW * sum(len(f) for f in encode(block)) / 1e6
+        window_mb = WINDOW[cameras] * sum(len(f) for f in encode(block)) / 1e6
         config = LinkConfig(data_port=data_port, weights_port=weights_port, buffer_mb=window_mb)
         actor = ActorLink(config, spec)
         actor.wait_learner(10.0)

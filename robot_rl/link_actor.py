@@ -46,7 +46,8 @@ class ActorLink(LinkThread):
         self._spec = dict(spec)
         self._outbox = Outbox()
         self._refused = ""
-        self._welcome = False
+        self._welcome = False  # the learner knows this connection
+        self._admitted = False  # it has agreed to the spec at least once
         self._hello_due_s = 0.0
         self._heartbeat_due_s = 0.0
         self._heard_s = -math.inf
@@ -118,6 +119,8 @@ class ActorLink(LinkThread):
         """Return the newest weights that this method has not returned yet."""
         with self._lock:
             self._check_refused()
+            if not self._admitted:  # weights of another task must not act
+                return None
             policy, self._policy = self._policy, None
             return policy
 
@@ -223,7 +226,7 @@ class ActorLink(LinkThread):
             case Welcome(received=received, stored=stored):
                 self._outbox.confirmed(received, stored, now_s)
                 self._outbox.rewind(received, now_s)
-                self._welcome = True
+                self._welcome = self._admitted = True
             case Ack(received=received, stored=stored, status=status, resend=resend):
                 if self._welcome:
                     self._outbox.confirmed(received, stored, now_s)

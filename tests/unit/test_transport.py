@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -365,6 +367,19 @@ def test_garbage_from_a_false_learner_is_counted_and_the_actor_goes_on() -> None
             until(garbage)
             with pytest.raises(TransportError, match="wire version 2, this end speaks 1"):
                 until(lambda: actor.wait_learner(0.1))
+
+
+def test_a_process_that_forgets_to_close_still_ends() -> None:
+    code = f"""
+import sys
+sys.path[:0] = {sys.path!r}
+from robot_rl.transport import ActorLink, LearnerLink, LinkConfig
+learner = LearnerLink(LinkConfig(data_port=0, weights_port=0), {SPEC!r})
+config = LinkConfig(data_port=learner.data_port, weights_port=learner.weights_port)
+actor = ActorLink(config, {SPEC!r})
+sys.exit(0 if actor.wait_learner({WAIT_S}) else 3)
+"""
+    assert subprocess.run([sys.executable, "-c", code], timeout=3 * WAIT_S, check=False).returncode == 0
 
 
 # -- the numbering, without sockets --------------------------------------------------------------------------------
