@@ -19,12 +19,13 @@ stamp=$venv/.ready-$role
 say() { printf 'setup: %s\n' "$*"; }
 fail() { printf 'setup: %s\n' "$*" >&2; exit 1; }
 
-wanted() { { printf '%s\n' "$PWD"; cat "${locks[@]}" pyproject.toml scripts/setup.sh; } | sha256sum | cut -d' ' -f1; }
+wanted() { { printf '%s\n' "$PWD"; cat "$@" pyproject.toml scripts/setup.sh; } | sha256sum | cut -d' ' -f1; }
 up_to_date() { [ -x $venv/bin/python ] && [ "$(cat "$stamp" 2>/dev/null)" = "$1" ]; }
 
 find_python() {
-    local candidate
-    for candidate in ${PYTHON:+"$PYTHON"} python3.11 python3.12 python3.13 python3 python /usr/bin/python3; do
+    local candidate candidates=(python3.11 python3.12 python3.13 python3 python /usr/bin/python3)
+    [ -z "${PYTHON:-}" ] || candidates=("$PYTHON")
+    for candidate in "${candidates[@]}"; do
         if "$candidate" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' >/dev/null 2>&1; then
             if "$candidate" -c 'import venv, ensurepip' >/dev/null 2>&1; then
                 command -v "$candidate"
@@ -46,7 +47,7 @@ explain() {  # what pip's log means, in one sentence
     fail "$1; the whole log is $PWD/$log"
 }
 
-hash=$(wanted)
+hash=$(wanted "${locks[@]}")
 up_to_date "$hash" && exit 0
 
 # Two make commands may start at once: the second waits here, then finds the work done.
@@ -66,7 +67,8 @@ if [ ! -e $venv ]; then
     if ! python=$(find_python); then
         find_python >/dev/null || true  # in this shell, to learn why
         [ -z "$no_venv" ] || fail "$no_venv cannot create virtual environments; install them with: apt-get install -y python3-venv"
-        fail "Python 3.11, 3.12 or 3.13 is needed, found $(python3 --version 2>/dev/null || echo none); install one, or name it: make setup PYTHON=/path/to/python3.12"
+        found=$("${PYTHON:-python3}" --version 2>/dev/null || echo none)
+        fail "Python 3.11, 3.12 or 3.13 is needed, found ${PYTHON:+$PYTHON: }$found; install one, or name it: make setup PYTHON=/path/to/python3.12"
     fi
     say "creating $venv with $("$python" --version) ($python)"
     "$python" -m venv $venv >.setup.lock.log 2>&1 || { cat .setup.lock.log >&2; rm -rf $venv .setup.lock.log; fail "$python could not create $PWD/$venv"; }
@@ -96,5 +98,6 @@ say "installing robot-rl from this folder, editable"
 wait $gl || true
 while IFS= read -r line; do say "$line"; done <$venv/gl.log
 
+wanted requirements.lock >$venv/.ready-practice  # whatever the role, this part of it is there
 printf '%s\n' "$hash" >"$stamp"
 say "ready ($role)"
