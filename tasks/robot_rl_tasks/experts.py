@@ -20,7 +20,7 @@ class Sloppiness:
 
     Attributes:
         speed: Fraction of the full step used on the way (1 is as fast as the action space allows).
-        wander: Size of the slow random drift added to each axis, as a fraction of the demonstrator's speed.
+        wander: Size of the slow random drift added to each axis, as a fraction of the movement.
         noise: Size of the step-to-step noise, likewise.
         pause_probability: Chance per step to stop and think for a few steps.
         detour_m: Random offset of the first waypoint, so that the path is not straight.
@@ -68,6 +68,7 @@ class StagedExpert:
         waypoint: Returns the waypoint of a stage for the present state.
         stages: Number of stages.
         sloppiness: How the demonstrator moves.
+        overdrive_m: Added to the wanted step along its direction: joint friction swallows steps below a millimetre.
     """
 
     def __init__(
@@ -76,11 +77,13 @@ class StagedExpert:
         waypoint: Callable[[int, RobotState], Waypoint],
         stages: int,
         sloppiness: Sloppiness,
+        overdrive_m: float = 0.0,
     ) -> None:
         self._spec = action_spec
         self._waypoint = waypoint
         self._stages = stages
         self._how = sloppiness
+        self._overdrive_m = overdrive_m
         self._scale_m = action_spec.continuous["translation"].scale
         self._scale_rad = action_spec.continuous["rotation"].scale
         self.reset(np.random.default_rng(0))
@@ -104,7 +107,11 @@ class StagedExpert:
         if self._stage == 0 and self._detour.any():
             target = target + self._detour
             self._detour = self._detour * 0.93
-        delta = rotate(quat_conj(state.quat_BE), target - state.p_BE) / self._scale_m
+        away = target - state.p_BE
+        distance = float(np.linalg.norm(away))
+        if distance > 0.1 * self._overdrive_m:
+            away = away * (1.0 + self._overdrive_m / max(distance, 1e-9))
+        delta = rotate(quat_conj(state.quat_BE), away) / self._scale_m
         # A person slows down near the goal and is never faster than their own speed on the way.
         norm = float(np.linalg.norm(delta))
         action[0:3] = delta * min(1.0, how.speed / max(norm, 1e-9))
@@ -113,7 +120,9 @@ class StagedExpert:
         turn = np.array([-down_E[1], down_E[0], goal.turn_rad]) / self._scale_rad
         action[3:6] = np.clip(turn, -how.speed, how.speed)
         self._drift = 0.9 * self._drift + np.sqrt(1 - 0.9**2) * rng.normal(0.0, how.wander, 6)
-        action[:6] += how.speed * (self._drift + rng.normal(0.0, how.noise, 6))
+        # Errors grow with the movement; standing still, a fifth of them is left.
+        size = min(how.speed, max(norm, 0.2 * how.speed))
+        action[:6] += size * (self._drift + rng.normal(0.0, how.noise, 6))
         if self._pause > 0:
             self._pause -= 1
             action[:6] *= 0.1

@@ -48,8 +48,8 @@ class PickCube:
         start_yaw_rad: float = 0.35,
     ) -> None:
         self.max_steps = max_steps
-        self.area_x_m, self.area_y_m = tuple(area_x_m), tuple(area_y_m)
-        self.start_m, self.start_spread_m, self.start_yaw_rad = tuple(start_m), start_spread_m, start_yaw_rad
+        self.area_x_m, self.area_y_m = area_x_m, area_y_m
+        self.start_m, self.start_spread_m, self.start_yaw_rad = start_m, start_spread_m, start_yaw_rad
         self.compliance = Compliance(clip_m=(0.02, 0.02, 0.02), clip_rad=0.25, speed_m_s=0.6, speed_rad_s=3.0)
         self.limits = Limits(
             box_min_m=(0.28, -0.28, 0.012), box_max_m=(0.72, 0.28, 0.40), step_m=0.10, step_rad=0.6, force_n=120.0
