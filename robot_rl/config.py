@@ -1,0 +1,259 @@
+"""From YAML and the command line to `Settings`. Hydra and OmegaConf are used here and in the CLI's sweep, nowhere else.
+
+A misspelt setting, option or value is answered with the nearest one that exists. What a run recorded in its
+`config.yaml` is read back as plain values only: the classes to build always come from the YAML tree of this
+installation or of the user's own `--config-dir`.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from robot_rl.errors import CheckpointError, ConfigError, nearest
+from robot_rl.settings import Settings
+from robot_rl.typed import build, unknown_setting
+
+if TYPE_CHECKING:
+    from hydra.core.override_parser.types import Override
+
+MODULE = "robot_rl.conf"
+GROUPS = ("task", "robot", "agent", "experiment")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Composed:
+    """A configuration as plain values.
+
+    Attributes:
+        values: By name, nested; what `Settings` is built from.
+        choices: Which option of each group it was composed from.
+    """
+
+    values: Mapping[str, Any]
+    choices: Mapping[str, str]
+
+    @property
+    def task(self) -> str:
+        """Name of the task's YAML."""
+        return self.choices["task"]
+
+    def settings(self) -> Settings:
+        """Return the typed settings; raises `ConfigError` for a wrong type or a value out of range."""
+        return build(Settings, self.values)
+
+    def text(self) -> str:
+        """Return what goes into a run's `config.yaml`."""
+        from omegaconf import OmegaConf
+
+        return OmegaConf.to_yaml(OmegaConf.create({"choices": dict(self.choices), **self.values}))
+
+
+def compose(overrides: Sequence[str] = (), primary: str = "train", config_dirs: Sequence[str] = ()) -> Composed:
+    """Return the configuration for `key=value` overrides.
+
+    Args:
+        overrides: As on the command line.
+        primary: The YAML file to begin with: train, learner, actor.
+        config_dirs: Folders of the user's own YAML, searched beside ours.
+    """
+    from hydra import compose as hydra_compose
+    from hydra.errors import HydraException
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    with _tree(config_dirs) as search:
+        check_overrides(overrides, primary, search)
+        try:
+            config = hydra_compose(primary, [*search, *overrides], return_hydra_config=True)
+            choices = {g: c for g in GROUPS if (c := config.hydra.runtime.choices.get(g)) is not None}
+            OmegaConf.set_struct(config, False)
+            config.pop("hydra")
+            values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+        except (HydraException, OmegaConfBaseException) as e:
+            raise ConfigError(_sentence(e)) from e
+    assert isinstance(values, dict)  # the root of every primary is a mapping
+    return Composed(values={str(k): v for k, v in values.items()}, choices=choices)
+
+
+def compose_run(folder: Path, overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Composed:
+    """Return the configuration that a run was started with, changed by further overrides.
+
+    The groups and plain values are the recorded ones; `_target_` comes from the YAML tree, never from the record.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    path = folder / "config.yaml"
+    try:
+        recorded = OmegaConf.to_container(OmegaConf.load(path))
+    except FileNotFoundError as e:
+        raise CheckpointError(
+            f"{path} is missing, so the run's settings are unknown; was it made by robot-rl train?"
+        ) from e
+    except (OSError, OmegaConfBaseException, ValueError) as e:
+        raise CheckpointError(f"{path} cannot be read: {_first_line(e)}. Restore it from a copy") from e
+    except Exception as e:  # YAML's own errors derive from Exception alone
+        raise CheckpointError(f"{path} is not valid YAML: {_first_line(e)}. Restore it from a copy") from e
+    choices = recorded.pop("choices", None) if isinstance(recorded, dict) else None
+    if not isinstance(recorded, dict) or not isinstance(choices, dict):
+        raise CheckpointError(f"{path} does not say which task the run is of; restore it from a copy")
+    groups = [f"{group}={choice}" for group, choice in choices.items() if group in GROUPS]
+    composed = compose([*groups, *overrides], config_dirs=config_dirs)
+    mine = {override.partition("=")[0].lstrip("+~") for override in overrides}
+    values = _overlay(composed.values, {str(k): v for k, v in recorded.items()}, mine, "")
+    return dataclasses.replace(composed, values=values)
+
+
+def _overlay(local: Mapping[str, Any], recorded: Mapping[str, Any], mine: set[str], where: str) -> dict[str, Any]:
+    """Return `local` with the recorded values, but for names in `mine`, `_target_` and what is no longer known."""
+    out = dict(local)
+    for name, value in recorded.items():
+        path = f"{where}.{name}" if where else name
+        if name == "_target_" or name not in local or path in mine:
+            continue
+        if isinstance(value, Mapping) and isinstance(local[name], Mapping):
+            out[name] = _overlay(local[name], {str(k): v for k, v in value.items()}, mine, path)
+        else:
+            out[name] = value
+    return out
+
+
+def options() -> dict[str, list[str]]:
+    """Return the options of each group of our own tree, without Hydra."""
+    root = Path(__file__).parent / "conf"
+    return {group: sorted(p.stem for p in (root / group).glob("*.yaml")) for group in GROUPS}
+
+
+@contextmanager
+def _tree(config_dirs: Sequence[str]) -> Iterator[list[str]]:
+    """Open the configuration tree and yield the override that adds the user's folders."""
+    from hydra import initialize_config_module
+
+    register_defaults()
+    for folder in config_dirs:
+        if not Path(folder).is_dir():
+            raise ConfigError(f"--config-dir {folder} is no folder; give the one that holds task/, robot/, ...")
+    with initialize_config_module(MODULE, version_base="1.3", job_name="robot-rl"):
+        yield search_path(config_dirs)
+
+
+def search_path(config_dirs: Sequence[str]) -> list[str]:
+    """Return the override that adds folders of YAML."""
+    if not config_dirs:
+        return []
+    return ["hydra.searchpath=[" + ",".join(f"'file://{Path(d).resolve()}'" for d in config_dirs) + "]"]
+
+
+def register_defaults() -> None:
+    """Give Hydra the defaults of the dataclasses, so that they are written in one place only."""
+    from hydra.core.config_store import ConfigStore
+
+    ConfigStore.instance().store("defaults_of_settings", node=plain_defaults())
+
+
+def plain_defaults() -> dict[str, Any]:
+    """Return the defaults of `Settings` as plain values; what has no default is left to the YAML."""
+    out: dict[str, Any] = {}
+    for f in dataclasses.fields(Settings):
+        if f.default is not dataclasses.MISSING:
+            out[f.name] = f.default
+        elif f.default_factory is not dataclasses.MISSING:
+            out[f.name] = _plain(dataclasses.asdict(f.default_factory()))  # pyright: ignore[reportArgumentType]
+    return out
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {k: _plain(v) for k, v in value.items()}
+    return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
+
+
+def check_overrides(overrides: Sequence[str], primary: str, search: Sequence[str]) -> None:
+    """Raise `ConfigError` for an override that cannot be read, or that names what does not exist."""
+    from hydra import compose as hydra_compose
+    from hydra.errors import HydraException
+
+    parsed = [_parse(text) for text in overrides]
+    choosing = [text for text, o in zip(overrides, parsed, strict=True) if o.key_or_group in GROUPS]
+    for override in parsed:
+        if override.key_or_group in GROUPS:
+            _check_choice(override)
+    try:
+        base = hydra_compose(primary, [*search, *(t for t in choosing if not _parse(t).is_sweep_override())])
+    except HydraException as e:
+        raise ConfigError(_sentence(e)) from e
+    known = list(_paths(base))
+    for override in parsed:
+        name = override.key_or_group
+        if name in GROUPS or name.startswith("hydra") or override.is_add() or override.is_force_add():
+            continue
+        if name not in known:
+            raise ConfigError(unknown_setting(name, known))
+
+
+def _check_choice(override: Override) -> None:
+    """Raise `ConfigError` if a group has no such option."""
+    group = override.key_or_group
+    if override.is_sweep_override():
+        words = [str(v) for v in override.sweep_string_iterator()]
+    else:
+        words = [override.get_value_element_as_str()]
+    have = _options_of(group)
+    for word in words:
+        if word not in have and word != "null":
+            listed = ", ".join(have)
+            raise ConfigError(f"there is no {group} '{word}'; there are {listed}.{nearest(word, have)}")
+
+
+def _options_of(group: str) -> list[str]:
+    """Return the options of a group over the whole search path; without one, of our own tree."""
+    from hydra.core.global_hydra import GlobalHydra
+
+    if not GlobalHydra.instance().is_initialized():
+        return options()[group]
+    loader = GlobalHydra.instance().config_loader()
+    return sorted(set(loader.get_group_options(group)) | set(options()[group]))
+
+
+def _parse(text: str) -> Override:
+    from hydra.core.override_parser.overrides_parser import OverridesParser
+    from hydra.errors import HydraException
+
+    if "=" not in text and not text.startswith("~"):
+        raise ConfigError(f"'{text}' is no setting; write it as name=value, for instance seed=1")
+    try:
+        return OverridesParser.create().parse_override(text)
+    except HydraException as e:
+        raise ConfigError(f"'{text}' cannot be read: {_first_line(e)}; quote the value, as in 'name=\"a b\"'") from e
+
+
+def _paths(config: Any, where: str = "") -> Iterator[str]:
+    for name in config:
+        path = f"{where}.{name}" if where else str(name)
+        yield path
+        try:
+            value = config[name]
+        except Exception:  # a value that is missing or cannot be resolved is still a name
+            continue
+        if isinstance(value, Mapping) or hasattr(value, "items"):
+            yield from _paths(value, path)
+
+
+def _sentence(error: Exception) -> str:
+    """Return Hydra's or OmegaConf's complaint as one sentence."""
+    inner = error.__cause__ if isinstance(error.__cause__, Exception) else error
+    full_key = getattr(inner, "full_key", None)
+    if type(inner).__name__ == "MissingMandatoryValue" and full_key:
+        return f"{full_key} has no value; set it with {full_key}=..."
+    return _first_line(inner)
+
+
+def _first_line(error: Exception) -> str:
+    buffer = io.StringIO(str(error))
+    return next((line.strip().rstrip(".") for line in buffer if line.strip()), type(error).__name__)

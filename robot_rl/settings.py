@@ -1,0 +1,147 @@
+"""Everything that can be set for a run, as frozen dataclasses; YAML and the command line fill them in."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+from robot_rl.actor import ActorConfig
+from robot_rl.agents.config import AgentConfig
+from robot_rl.errors import ConfigError
+from robot_rl.learner import LearnerConfig
+from robot_rl.link import LinkConfig
+from robot_rl.typed import Target
+
+PRIVATE_IPC = "ipc://"
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointConfig:
+    """When the learner saves itself.
+
+    Attributes:
+        every_s: Wall time between two checkpoints. What practice came in since is in the replay log either way.
+        keep: How many to keep.
+    """
+
+    every_s: float = 30.0
+    keep: int = 2
+
+    def __post_init__(self) -> None:
+        if not self.every_s > 0.0:
+            raise ConfigError(f"checkpoint.every_s is {self.every_s}; it must be positive")
+        if self.keep < 1:
+            raise ConfigError(f"checkpoint.keep is {self.keep}; it must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluationConfig:
+    """What happens when training is complete.
+
+    Attributes:
+        episodes: Autonomous episodes of the final policy; 0 leaves the evaluation out.
+        clone_episodes: The same for the cloned start.
+        video_episodes: How many of the first ones are filmed; 0 makes no video.
+        seed: Of the starts. They never coincide with those of practice or of demonstrations.
+    """
+
+    episodes: int = 50
+    clone_episodes: int = 50
+    video_episodes: int = 4
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("episodes", "clone_episodes", "video_episodes", "seed"):
+            if getattr(self, name) < 0:
+                raise ConfigError(f"evaluation.{name} is {getattr(self, name)}; it must not be negative")
+
+
+@dataclass(frozen=True, kw_only=True)
+class MetricsConfig:
+    """Where numbers go.
+
+    Attributes:
+        every_s: Wall time between two rows of metrics.
+        sinks: Any of jsonl, tensorboard, wandb.
+        wandb: Arguments for `wandb.init`.
+    """
+
+    every_s: float = 1.0
+    sinks: tuple[str, ...] = ("jsonl", "tensorboard")
+    wandb: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not self.every_s > 0.0:
+            raise ConfigError(f"metrics.every_s is {self.every_s}; it must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class SupervisorConfig:
+    """How the processes of a run are watched.
+
+    Attributes:
+        restarts: How many unexpected deaths, over all processes, are answered with a new start.
+        stop_s: How long a process may take to stop when asked, before it is killed.
+    """
+
+    restarts: int = 20
+    stop_s: float = 20.0
+
+    def __post_init__(self) -> None:
+        if self.restarts < 0:
+            raise ConfigError(f"supervisor.restarts is {self.restarts}; it must not be negative")
+        if not self.stop_s > 0.0:
+            raise ConfigError(f"supervisor.stop_s is {self.stop_s}; it must be positive")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Settings:
+    """All settings of a run.
+
+    Attributes:
+        task, robot, expert: What is to be done, with what, and who demonstrates it.
+        name: Name of the run's folder; task and time when empty.
+        runs: Folder of all runs.
+        group: What a comparison puts together; empty for the agent's algorithm.
+        seed: Of everything random; 0 to 2**24 - 1.
+        mode: "two_process" runs learner and actors beside each other; "single" takes turns in one process and repeats
+            exactly for a seed.
+        actors: Number of actors that feed the learner.
+        demos: How many demonstrations the scripted expert gives, or the folder of recorded ones.
+        algorithm: "rlpd" practises; "bc" only clones the demonstrations.
+        live: How progress is shown: "auto" draws on a terminal and prints lines elsewhere; "off" is silent.
+    """
+
+    task: Target
+    robot: Target
+    expert: Target
+    name: str = ""
+    runs: str = "runs"
+    group: str = ""
+    seed: int = 0
+    mode: Literal["two_process", "single"] = "two_process"
+    actors: int = 1
+    demos: int | str = 20
+    algorithm: Literal["rlpd", "bc"] = "rlpd"
+    live: Literal["auto", "off"] = "auto"
+    agent: AgentConfig = field(default_factory=AgentConfig)
+    learner: LearnerConfig = field(default_factory=LearnerConfig)
+    actor: ActorConfig = field(default_factory=ActorConfig)
+    link: LinkConfig = field(default_factory=LinkConfig)
+    checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
+    evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
+    metrics: MetricsConfig = field(default_factory=MetricsConfig)
+    supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.seed < 2**24:
+            raise ConfigError(f"seed is {self.seed}; it must lie in 0 to {2**24 - 1}")
+        if self.actors < 1:
+            raise ConfigError(f"actors is {self.actors}; it must be at least 1")
+        if self.mode == "single" and self.actors != 1:
+            raise ConfigError(f"actors is {self.actors}; with mode=single it must be 1")
+        if isinstance(self.demos, int) and self.demos < 0:
+            raise ConfigError(f"demos is {self.demos}; it must be a number of at least 0, or a folder")
+        if self.algorithm == "bc" and self.demos == 0:
+            raise ConfigError("demos is 0; behaviour cloning (algorithm bc) needs demonstrations")
