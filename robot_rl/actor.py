@@ -193,9 +193,11 @@ class Actor:
         if newest is None:
             return
         if self._policy is None:
-            spec = self.env.task
             self._policy = NumpyPolicy(
-                spec.observation_spec, spec.action_spec, newest.weights, noise_scale=self.config.noise_scale
+                self.env.observation_spec,
+                self.env.task.action_spec,
+                newest.weights,
+                noise_scale=self.config.noise_scale,
             )
         self._policy.load(newest)
 

@@ -6,6 +6,8 @@ judge. What comes back in `info["executed_action"]` is the action after the guar
 
 from __future__ import annotations
 
+import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import gymnasium
@@ -15,6 +17,7 @@ from numpy.typing import NDArray
 from robot_rl.errors import SpecError
 from robot_rl.geometry import tool_delta_into, tool_delta_inverse_into
 from robot_rl.robot import ArmCommand, Executed, Robot, RobotState
+from robot_rl.specs import ImageField
 from robot_rl.task import Task
 
 Observation = NDArray[np.float32] | dict[str, NDArray[Any]]
@@ -29,17 +32,18 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     Args:
         robot: Lock-step twin, real-time twin or hardware.
         task: What is to be done.
-        cameras: Names of the images to include.
+        images: The cameras to include, with the sizes of their pictures; none learns from state alone.
         render_camera: Camera of `render()`.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (gymnasium's own signature)
 
     def __init__(
-        self, robot: Robot, task: Task, cameras: tuple[str, ...] = (), render_camera: str = "video",
+        self, robot: Robot, task: Task, images: Mapping[str, ImageField] | None = None, render_camera: str = "video",
         render_mode: str | None = None,
     ) -> None:  # fmt: skip
-        self.robot, self.task, self.cameras = robot, task, tuple(cameras)
+        self.robot, self.task, self.cameras = robot, task, tuple(images or ())
+        self.observation_spec = dataclasses.replace(task.observation_spec, images=dict(images or {}))
         self.render_mode, self._render_camera = render_mode, render_camera
         spec = task.action_spec
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (spec.size,), np.float32)
@@ -49,8 +53,7 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if self.cameras:
             spaces: dict[str, gymnasium.Space[Any]] = {"state": state_space}
             for name in self.cameras:
-                shape = task.observation_spec.images[name].shape
-                spaces[name] = gymnasium.spaces.Box(0, 255, shape, np.uint8)
+                spaces[name] = gymnasium.spaces.Box(0, 255, self.observation_spec.images[name].shape, np.uint8)
             self.observation_space = gymnasium.spaces.Dict(spaces)
         translation, rotation = spec.slices["translation"], spec.slices["rotation"]
         if (translation, rotation) != (slice(0, 3), slice(3, 6)):

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 import mujoco
 import numpy as np
 
+from robot_rl.geometry import matrix_to_quat
+
 ARM_JOINTS = tuple(f"fr3_joint{i}" for i in range(1, 8))
 FINGER_JOINTS = ("fr3_finger_left", "fr3_finger_right")
 # A posture with the tool straight down over the middle of the table, well inside every joint limit.
@@ -185,7 +187,8 @@ def _add_hand(spec: mujoco.MjSpec, flange: mujoco.MjsBody) -> mujoco.MjsBody:
     wrist = hand.add_camera(name="wrist", pos=(0.065, 0.0, 0.02), fovy=75.0)
     # Looks along the fingers, tilted 15 degrees inwards so that the fingertips stay in the picture.
     tilt = np.deg2rad(15.0)
-    wrist.alt.xyaxes = (0.0, 1.0, 0.0, np.cos(tilt), 0.0, np.sin(tilt))
+    x, y = np.array([0.0, 1.0, 0.0]), np.array([np.cos(tilt), 0.0, np.sin(tilt)])
+    wrist.quat = matrix_to_quat(np.stack([x, y, np.cross(x, y)], axis=1))
     return tcp
 
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from robot_rl.compiled import kernel
 from robot_rl.geometry import quat_conj, quat_mul, rotvec_from_quat
 from robot_rl_sim.native import call_mj
 from robot_rl_sim.tick import F64, fill_jacobian
@@ -13,7 +13,7 @@ from robot_rl_sim.tick import F64, fill_jacobian
 DAMPING = 1e-4
 
 
-@njit(cache=True)
+@kernel
 def solve_pose(
     addresses: NDArray[np.int64],
     qpos: F64,

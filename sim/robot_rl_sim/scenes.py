@@ -8,6 +8,7 @@ import mujoco
 import numpy as np
 
 from robot_rl.errors import RobotError
+from robot_rl.geometry import matrix_to_quat
 from robot_rl.task import Geom, SceneObject
 from robot_rl_sim.fr3 import FINGER_JOINTS, add_arm
 
@@ -62,6 +63,8 @@ def _set_visuals(spec: mujoco.MjSpec) -> None:
 
 def _add_surroundings(spec: mujoco.MjSpec) -> None:
     world = spec.worldbody
+    sky = spec.add_texture(name="sky", type=mujoco.mjtTexture.mjTEXTURE_SKYBOX, width=64, height=384)
+    sky.builtin, sky.rgb1, sky.rgb2 = mujoco.mjtBuiltin.mjBUILTIN_GRADIENT, (0.72, 0.78, 0.84), (0.42, 0.47, 0.53)
     world.add_light(pos=(0.3, -0.6, 1.6), dir=(0.1, 0.35, -1.0), castshadow=False, diffuse=(0.5, 0.5, 0.5))
     # The third size of a plane is the spacing of its render grid: small numbers cost 5 ms a picture.
     floor = world.add_geom(type=mujoco.mjtGeom.mjGEOM_PLANE, size=(3, 3, 1), pos=(0, 0, -0.75))
@@ -71,8 +74,8 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
     table.friction = (0.9, 0.005, 0.0001)
     front = world.add_camera(name="front", pos=(1.25, 0.0, 0.55), fovy=42.0)
     _look_at(front, (1.25, 0.0, 0.55), (0.45, 0.0, 0.08))
-    side = world.add_camera(name="video", pos=(1.15, -0.85, 0.65), fovy=42.0)
-    _look_at(side, (1.15, -0.85, 0.65), (0.38, 0.02, 0.2))
+    side = world.add_camera(name="video", pos=(1.15, -0.85, 0.65), fovy=38.0)
+    _look_at(side, (1.15, -0.85, 0.65), (0.38, 0.0, 0.16))
 
 
 def _look_at(camera: mujoco.MjsCamera, eye: tuple[float, float, float], at: tuple[float, float, float]) -> None:
@@ -80,7 +83,7 @@ def _look_at(camera: mujoco.MjsCamera, eye: tuple[float, float, float], at: tupl
     z = z / np.linalg.norm(z)
     x = np.cross((0.0, 0.0, 1.0), z)
     x = x / np.linalg.norm(x)
-    camera.alt.xyaxes = (*x, *np.cross(z, x))
+    camera.quat = matrix_to_quat(np.stack([x, np.cross(z, x), z], axis=1))
 
 
 def _add_object(spec: mujoco.MjSpec, tcp: mujoco.MjsBody, name: str, obj: SceneObject) -> None:

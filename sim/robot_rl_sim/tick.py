@@ -8,9 +8,9 @@ Jacobian and contacts are those of the newest state when the loop returns.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from robot_rl.compiled import kernel
 from robot_rl_controllers.impedance import impedance_torque
 from robot_rl_sim.native import call_mj
 
@@ -26,7 +26,7 @@ WRENCH_EVERY = 5
 WRENCH_FILTER_S = 0.03
 
 
-@njit(cache=True)
+@kernel
 def fill_jacobian(J: F64, p: F64, xanchor: F64, xaxis: F64) -> None:
     """Fill the (6, 7) tool Jacobian in the base frame (rows v then omega) from joint anchors and axes."""
     for j in range(7):
@@ -40,14 +40,14 @@ def fill_jacobian(J: F64, p: F64, xanchor: F64, xaxis: F64) -> None:
         J[5, j] = az
 
 
-@njit(cache=True)
+@kernel
 def _slew_fingers(ctrl: F64, finger_target: float, finger_step: float) -> None:
     for i in (7, 8):
         error = finger_target - ctrl[i]
         ctrl[i] += min(max(error, -finger_step), finger_step)
 
 
-@njit(cache=True)
+@kernel
 def _filter_wrench(
     wrench: F64, share: float, p: F64, tool_bodies: NDArray[np.int64], cfrc_ext: F64, root_com: F64
 ) -> None:
@@ -70,7 +70,7 @@ def _filter_wrench(
     wrench[5] += share * (tz + rx * fy - ry * fx - wrench[5])
 
 
-@njit(cache=True)
+@kernel
 def cartesian_period(
     ticks: int,
     addresses: NDArray[np.int64],
@@ -136,7 +136,7 @@ def cartesian_period(
         call_mj(addresses[0], addresses[2], addresses[3])
 
 
-@njit(cache=True)
+@kernel
 def read_state(
     out: F64,
     qpos: F64,

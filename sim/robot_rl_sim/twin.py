@@ -222,3 +222,15 @@ class ArmTwin:
         if self._renderer is not None:
             self._renderer.close()
             self._renderer = None
+
+
+def make_twin(
+    task: Task,
+    physics_dt_s: float = 0.002,
+    control_hz: float = 0.0,
+    cameras: tuple[str, ...] = (),
+    image_size: int = 128,
+) -> ArmTwin:
+    """Return a twin for a task; the arguments are those of `TwinConfig`."""
+    config = TwinConfig(physics_dt_s=physics_dt_s, control_hz=control_hz, cameras=cameras, image_size=image_size)
+    return ArmTwin(task, config)

@@ -7,9 +7,9 @@ x axis. `HOME_QUAT` is that orientation.
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from robot_rl.compiled import kernel
 from robot_rl.geometry import quat_conj, quat_mul, quat_to_matrix, rotate
 from robot_rl.robot import Vector
 from robot_rl.specs import ContinuousGroup, DiscreteGroup, StateField
@@ -59,7 +59,7 @@ def wrench_fields() -> dict[str, StateField]:
     }
 
 
-@njit(cache=True)
+@kernel
 def fill_arm(out: Vector, p: Vector, quat: Vector) -> None:
     """Fill the first 3 entries of a state vector from the tool pose in the base frame."""
     down = rotate(quat_conj(quat), np.array([0.0, 0.0, -1.0]))
@@ -68,7 +68,7 @@ def fill_arm(out: Vector, p: Vector, quat: Vector) -> None:
     out[2] = down[1]
 
 
-@njit(cache=True)
+@kernel
 def fill_wrench(out: Vector, quat: Vector, F: Vector) -> None:
     """Fill the first 6 entries of `out` with the wrench seen from the tool."""
     inverse = quat_conj(quat)
@@ -76,13 +76,13 @@ def fill_wrench(out: Vector, quat: Vector, F: Vector) -> None:
     out[3:6] = rotate(inverse, F[3:6])
 
 
-@njit(cache=True)
+@kernel
 def in_tool_frame(p: Vector, quat: Vector, p_BO: Vector) -> Vector:
     """Return p_EO (3,): the position of O seen from the tool."""
     return rotate(quat_conj(quat), p_BO - p)
 
 
-@njit(cache=True)
+@kernel
 def relative_yaw(quat_tool: Vector, quat_object: Vector) -> float:
     """Return the yaw of an upright object in the frame of a downward tool, in (-pi, pi]."""
     m = quat_to_matrix(quat_mul(quat_conj(quat_tool), quat_object))

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from robot_rl.compiled import kernel
 from robot_rl.geometry import rotate
 from robot_rl.robot import ResetRequest, RobotState, Vector
 from robot_rl.specs import ActionSpec, ObservationSpec, StateField
@@ -63,7 +63,7 @@ class PegInsert:
         self.observation_spec = ObservationSpec(
             state={
                 **arm_fields(),
-                "tip_to_hole": StateField(size=3, unit="m", scale=0.03, doc="hole's mouth seen from the tip, tool frame"),
+                "tip_to_hole": StateField(size=3, unit="m", scale=0.03, doc="hole's mouth seen from the tip"),
                 "tip_to_hole_fine": StateField(size=3, unit="1", doc="tanh of the same over 4 mm: a ruler for the end"),
                 "hole_yaw": StateField(
                     size=2, unit="1", doc="sine and cosine of four times the hole's yaw seen from the tool"
@@ -131,7 +131,7 @@ def _block(hole_half_m: float) -> SceneObject:
     return SceneObject(geoms=walls, mass_kg=1.0, motion="placed", friction=(0.3, 0.005, 0.0001))
 
 
-@njit(cache=True)
+@kernel
 def _fill(out: Vector, p: Vector, quat: Vector, F: Vector, block: Vector) -> None:
     fill_arm(out, p, quat)
     mouth = block[0:3].copy()

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from robot_rl.compiled import kernel
 from robot_rl.robot import ResetRequest, RobotState, Vector
 from robot_rl.specs import ActionSpec, ObservationSpec, StateField
 from robot_rl.task import Compliance, Geom, Limits, Outcome, SceneObject
@@ -98,7 +98,7 @@ class PickCube:
         return StagedExpert(self.action_spec, _waypoint, 4, sloppiness)
 
 
-@njit(cache=True)
+@kernel
 def _fill(out: Vector, p: Vector, quat: Vector, width: float, closing: float, cube: Vector) -> None:
     fill_arm(out, p, quat)
     out[3] = width
