@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from robot_rl.agents.actor import Actor
 from robot_rl.agents.config import AgentConfig
 from robot_rl.agents.networks import Params
-from robot_rl.agents.trees import on_device, zeros_of
+from robot_rl.agents.trees import checked, on_device, zeros_of
 from robot_rl.specs import ActionSpec, ObservationSpec
 
 
@@ -32,6 +32,8 @@ class CloningAgent:
     def __init__(self, observation_spec: ObservationSpec, action_spec: ActionSpec, config: AgentConfig) -> None:
         self.config = config
         self.actor = Actor(observation_spec, action_spec, config)
+        self._sizes: dict[str, tuple[int, ...]] = {"state": (observation_spec.size,), "action": (action_spec.size,)}
+        self._sizes["demo"] = ()
         self.optimiser = optax.adam(config.clone_lr)
         self._update = jax.jit(self._update_group, donate_argnums=0)
 
@@ -51,7 +53,7 @@ class CloningAgent:
             schedule: Taken for the sake of the common interface; cloning has none.
         """
         del schedule
-        return self._update(state, {k: batches[k] for k in ("state", "action", "demo")})
+        return self._update(state, checked(batches, self._sizes))
 
     def policy(self, state: CloningState) -> dict[str, NDArray[np.float32]]:
         """Return the actor's weights as numpy, ready for `Policy` and `NumpyPolicy`."""

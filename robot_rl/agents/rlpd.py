@@ -33,15 +33,11 @@ from robot_rl.agents.actor import Actor
 from robot_rl.agents.bc import clone_steps
 from robot_rl.agents.config import AgentConfig
 from robot_rl.agents.networks import Mlp, Params
-from robot_rl.agents.trees import on_device, zeros_of
-from robot_rl.errors import ConfigError, nearest
+from robot_rl.agents.schedule import check_schedule
+from robot_rl.agents.trees import checked, on_device, zeros_of
 from robot_rl.specs import ActionSpec, ObservationSpec
 
 Info = dict[str, Array]
-Batches = Mapping[str, Any]
-
-SCHEDULE = {"actor_scale": 1.0, "bc_weight": 0.0, "q_weight": 1.0}
-BATCH_KEYS = ("state", "action", "reward", "discount", "next_state", "demo")
 
 
 class AgentState(NamedTuple):
@@ -91,6 +87,9 @@ class Agent:
         self.actor = Actor(observation_spec, action_spec, config)
         c, k = action_spec.continuous_size, action_spec.joint_choices
         self._c, self._k = c, k
+        rows: dict[str, tuple[int, ...]] = {"reward": (), "discount": (), "demo": ()}
+        self._sizes = rows | dict.fromkeys(("state", "next_state"), (observation_spec.size,))
+        self._sizes["action"] = (action_spec.size,)
         self._bins = config.value_bins if config.critic_loss == "hl_gauss" else 1
         self._edges = np.linspace(config.value_min, config.value_max, config.value_bins + 1, dtype=np.float32)
         inputs, outputs = observation_spec.size + c, k * self._bins
@@ -124,7 +123,9 @@ class Agent:
         )
         return on_device(state)
 
-    def update(self, state: AgentState, batches: Batches, schedule: Mapping[str, float]) -> tuple[AgentState, Info]:
+    def update(
+        self, state: AgentState, batches: Mapping[str, Any], schedule: Mapping[str, float]
+    ) -> tuple[AgentState, Info]:
         """Do G critic updates, and an actor and temperature update after every `updates_per_actor_update` of them.
 
         Args:
@@ -140,11 +141,12 @@ class Agent:
             The new state, and scalars still on the device: means over the critic updates, and over the actor updates
             ("actor_updates" of them; the others are 0 when there was none).
         """
-        return self._update(state, {k: batches[k] for k in BATCH_KEYS}, check_schedule(schedule))
+        return self._update(state, checked(batches, self._sizes), check_schedule(schedule))
 
-    def clone(self, state: AgentState, batches: Batches) -> tuple[AgentState, Info]:
+    def clone(self, state: AgentState, batches: Mapping[str, Any]) -> tuple[AgentState, Info]:
         """Do G updates of the actor alone towards the demonstrated rows. `state` is consumed as in `update`."""
-        return self._clone(state, {k: batches[k] for k in ("state", "action", "demo")})
+        sizes = {k: self._sizes[k] for k in ("state", "action", "demo")}
+        return self._clone(state, checked(batches, sizes))
 
     def policy(self, state: AgentState) -> dict[str, NDArray[np.float32]]:
         """Return the actor's weights as numpy, ready for `Policy` and `NumpyPolicy`."""
@@ -292,13 +294,3 @@ class Agent:
     def _clone_group(self, state: AgentState, batches: dict[str, Array]) -> tuple[AgentState, Info]:
         actor, opt, info = clone_steps(self.actor, self._clone_opt, state.actor, state.clone_opt, batches)
         return state._replace(actor=actor, clone_opt=opt), info
-
-
-def check_schedule(schedule: Mapping[str, float]) -> dict[str, float]:
-    """Return the schedule with defaults filled in; refuse unknown names."""
-    for name in schedule:
-        if name not in SCHEDULE:
-            raise ConfigError(
-                f"the agent's schedule has no '{name}'; allowed: {', '.join(SCHEDULE)}.{nearest(name, SCHEDULE)}"
-            )
-    return {k: float(schedule.get(k, v)) for k, v in SCHEDULE.items()}
