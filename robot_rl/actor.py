@@ -77,6 +77,10 @@ class Episode:
         """Return a block when enough steps have come together."""
         return self._block() if len(self._rows) >= self._block_steps else None
 
+    def block(self) -> StepBlock:
+        """Return a block of the pending steps, however few."""
+        return self._block()
+
     def finish(self, observation: Any, terminated: bool, info: dict[str, Any]) -> StepBlock:
         """Return the block that ends the episode.
 
@@ -165,6 +169,7 @@ class Actor:
         """
         self._take_policy()
         if self._policy is None or not self._may_step():
+            self._flush()
             return False
         if self._episode is None:
             self._observation, _ = self.env.reset(seed=self._seed)
@@ -187,6 +192,11 @@ class Actor:
             self._episode = None
         elif (block := episode.full_block()) is not None:
             self.link.send(block)
+
+    def _flush(self) -> None:
+        """Send what is pending: a learner that is waited for may itself wait for these very steps."""
+        if self._episode is not None and self._episode.pending and self.link.wait_room(0.0):
+            self.link.send(self._episode.block())
 
     def _take_policy(self) -> None:
         newest = self.link.policy()
