@@ -1,0 +1,154 @@
+"""Evaluation: episodes of a policy without noise, from starts that training never saw, with a film of the first ones."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from robot_rl.checkpoint import load, save
+from robot_rl.demos import period_s
+from robot_rl.env import RobotEnv
+from robot_rl.errors import CheckpointError, MissingDependency, RobotError, StorageError
+from robot_rl.link import session_spec, spec_difference
+from robot_rl.messages import Policy
+from robot_rl.policy import NumpyPolicy
+from robot_rl.specs import ActionSpec, ObservationSpec
+from robot_rl.video import VideoWriter, episode_caption
+
+log = logging.getLogger(__name__)
+
+FIRST_SEED = 2**41  # beyond those of practice and of demonstrations
+HOLD_FRAMES = 8  # how long the film rests on the outcome
+POLICIES = {"final": "policy.ckpt", "clone": "clone.ckpt"}
+
+
+def save_policy(path: Path, policy: Policy, observation_spec: ObservationSpec, action_spec: ActionSpec) -> Path:
+    """Write a policy with what it reads and gives, so that it can act without the learner."""
+    spec = session_spec(observation_spec, action_spec)
+    return save(path, policy.weights, {"kind": "policy", "version": policy.version, "spec": spec})
+
+
+def load_policy(path: Path, observation_spec: ObservationSpec, action_spec: ActionSpec) -> NumpyPolicy:
+    """Read a policy and check that it is of this task.
+
+    Raises:
+        CheckpointError: It is missing, damaged, or of another task.
+    """
+    found = load(path)
+    if found.meta.get("kind") != "policy":
+        raise CheckpointError(f"{path} is a checkpoint of another kind ({found.meta.get('kind')}), not a policy")
+    difference = spec_difference(session_spec(observation_spec, action_spec), found.meta.get("spec", {}))
+    if difference:
+        told = difference.replace("learner expects", "the task has").replace("actor sends", "the policy has")
+        raise CheckpointError(f"the policy {path} is of another task: {told}")
+    weights = {name: np.asarray(a, np.float32) for name, a in found.arrays.items()}
+    policy = NumpyPolicy(observation_spec, action_spec, weights)
+    policy.load(Policy(version=int(found.meta["version"]), weights=weights))
+    return policy
+
+
+def evaluate(
+    env: RobotEnv,
+    policy: NumpyPolicy,
+    episodes: int,
+    seed: int = 0,
+    video: Path | None = None,
+    video_episodes: int = 0,
+    progress: Callable[[int, int], None] = lambda done, successes: None,
+) -> list[dict[str, Any]]:
+    """Run episodes and return one row for each, as in `episodes.jsonl`.
+
+    Args:
+        env: The environment.
+        policy: Acts by its mode, without noise.
+        episodes: How many.
+        seed: Chooses the starts; the same seed gives the same starts, whatever the policy.
+        video: Where to film; without OpenGL or an encoder there is a warning and no film.
+        video_episodes: How many of the first episodes are filmed.
+        progress: Told the episodes done and the successes after each.
+    """
+    rows: list[dict[str, Any]] = []
+    with contextlib.ExitStack() as stack:
+        film = Film(env, video) if video is not None and video_episodes > 0 else None
+        if film is not None:
+            stack.callback(film.close)
+        for i in range(episodes):
+            filming = film if i < video_episodes else None
+            rows.append(_episode(env, policy, i, FIRST_SEED + (seed << 20) + i, filming))
+            if film is not None and i + 1 == video_episodes:
+                film.close()
+            progress(i + 1, sum(row["success"] for row in rows))
+    return rows
+
+
+def _episode(env: RobotEnv, policy: NumpyPolicy, number: int, seed: int, film: Film | None) -> dict[str, Any]:
+    observation, _ = env.reset(seed=seed)
+    period = period_s(env)
+    steps, reward_sum, guard = 0, 0.0, {}
+    while True:
+        if film is not None:
+            film.add(number, steps * period)
+        state = observation["state"] if isinstance(observation, Mapping) else observation
+        observation, reward, terminated, truncated, info = env.step(policy.act(state))
+        steps, reward_sum = steps + 1, reward_sum + float(reward)
+        for event in info["guard_events"]:
+            guard[event] = guard.get(event, 0) + 1
+        if terminated or truncated:
+            break
+    success = bool(info["success"])
+    if film is not None:
+        film.add(number, steps * period, success, HOLD_FRAMES)
+    return {
+        "episode": number,
+        "success": success,
+        "steps": steps,
+        "return": reward_sum,
+        "reason": info["reason"],
+        "duration_s": steps * period,
+        "policy_version": policy.version,
+        "guard": guard,
+        "seed": seed,
+    }
+
+
+class Film:
+    """Films episodes. What is missing for pictures is warned of once, and then there is no film."""
+
+    def __init__(self, env: RobotEnv, path: Path) -> None:
+        self._env = env
+        self._writer: VideoWriter | None = None
+        try:
+            self._writer = VideoWriter(path, fps=max(1.0, 1.0 / period_s(env)))
+        except MissingDependency as e:
+            log.warning("there will be no video: %s", e)
+
+    def add(self, episode: int, t_s: float, success: bool | None = None, times: int = 1) -> None:
+        """Append the present scene, `times` frames long, with a caption."""
+        if self._writer is None:
+            return
+        try:
+            picture = self._env.render()
+            if picture is None:
+                self._writer = None
+                return
+            frame = episode_caption(picture, episode=episode, t_s=t_s, success=success)
+            for _ in range(times):
+                self._writer.write(frame)
+        except (MissingDependency, RobotError, StorageError) as e:
+            log.warning("there will be no video: %s", e)
+            self._writer.discard()
+            self._writer = None
+
+    def close(self) -> None:
+        """Finish the file; safe to call twice."""
+        if self._writer is not None:
+            writer, self._writer = self._writer, None
+            try:
+                writer.close()
+            except StorageError as e:
+                log.warning("there is no video: %s", e)
