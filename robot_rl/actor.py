@@ -169,7 +169,7 @@ class Actor:
         """
         self._take_policy()
         if self._policy is None or not self._may_step():
-            self._flush()
+            self.flush()
             return False
         if self._episode is None:
             self._observation, _ = self.env.reset(seed=self._seed)
@@ -193,7 +193,7 @@ class Actor:
         elif (block := episode.full_block()) is not None:
             self.link.send(block)
 
-    def _flush(self) -> None:
+    def flush(self) -> None:
         """Send what is pending: a learner that is waited for may itself wait for these very steps."""
         if self._episode is not None and self._episode.pending and self.link.wait_room(0.0):
             self.link.send(self._episode.block())
