@@ -102,7 +102,8 @@ LINKS: tuple[Link, ...] = (
         ((0, 0, 0.02), (0, 0, 0.09), 0.045),
     ),
 )  # fmt: skip
-BASE_MASS = 2.3966
+BASE_MASS, BASE_COM = 2.3966, (-0.0172, 0.0004, 0.0745)
+BASE_INERTIA = (0.009, 0.0115, 0.0085, 0.0, 0.002, 0.0)
 FLANGE_OFFSET_M = 0.107
 HAND_MASS = 0.73
 HAND_COM = (-0.01, 0.0, 0.03)
@@ -122,9 +123,8 @@ def add_arm(spec: mujoco.MjSpec) -> mujoco.MjsBody:
     Every arm joint gets a torque motor and every finger a position servo. Gravity of the arm and hand is compensated,
     as the robot's own controller does.
     """
-    parent = spec.worldbody.add_body(name="fr3_link0", mass=BASE_MASS, ipos=(-0.0172, 0.0004, 0.0745))
-    parent.inertia = (0.0115, 0.0107656, 0.00673444)
-    parent.explicitinertial = True
+    parent = spec.worldbody.add_body(name="fr3_link0", mass=BASE_MASS, ipos=BASE_COM)
+    parent.fullinertia, parent.explicitinertial = BASE_INERTIA, True
     _add_look(parent, ((-0.08, 0, 0.06), (0.0, 0, 0.06), 0.06), WHITE)
     for number, link in enumerate(LINKS, start=1):
         parent = _add_link(spec, parent, number, link)
