@@ -48,10 +48,10 @@ class LearnerConfig:
     """
 
     total_env_steps: int = 6000
-    updates_per_step: float = 8.0
+    updates_per_step: float = 4.0
     updates_per_call: int = 8
     demo_fraction: float = 0.5
-    gamma: float = 0.98
+    gamma: float = 0.97
     n_step: int = 3
     capacity: int = 200_000
     clone_updates: int = 2000
