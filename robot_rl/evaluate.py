@@ -1,4 +1,4 @@
-"""Evaluation: episodes of a policy without noise, from starts that training never saw, with a film of the first ones."""
+"""Evaluation: episodes of a policy as it is, from starts that training never saw, with a film of the first ones."""
 
 from __future__ import annotations
 
@@ -27,10 +27,19 @@ HOLD_FRAMES = 8  # how long the film rests on the outcome
 POLICIES = {"final": "policy.ckpt", "clone": "clone.ckpt"}
 
 
-def save_policy(path: Path, policy: Policy, observation_spec: ObservationSpec, action_spec: ActionSpec) -> Path:
-    """Write a policy with what it reads and gives, so that it can act without the learner."""
-    spec = session_spec(observation_spec, action_spec)
-    return save(path, policy.weights, {"kind": "policy", "version": policy.version, "spec": spec})
+def save_policy(
+    path: Path, policy: Policy, observation_spec: ObservationSpec, action_spec: ActionSpec, sampled: bool = False
+) -> Path:
+    """Write a policy with what it reads and gives, so that it can act without the learner.
+
+    Args:
+        path: Where to.
+        policy: The weights.
+        observation_spec, action_spec: The task's.
+        sampled: Whether it is to be judged by sampling its actions, as a clone is, and not by its mode.
+    """
+    facts = {"kind": "policy", "version": policy.version, "sampled": sampled}
+    return save(path, policy.weights, {**facts, "spec": session_spec(observation_spec, action_spec)})
 
 
 def load_policy(path: Path, observation_spec: ObservationSpec, action_spec: ActionSpec) -> NumpyPolicy:
@@ -49,6 +58,7 @@ def load_policy(path: Path, observation_spec: ObservationSpec, action_spec: Acti
     weights = {name: np.asarray(a, np.float32) for name, a in found.arrays.items()}
     policy = NumpyPolicy(observation_spec, action_spec, weights)
     policy.load(Policy(version=int(found.meta["version"]), weights=weights))
+    policy.sampled = bool(found.meta.get("sampled", False))
     return policy
 
 
@@ -65,7 +75,7 @@ def evaluate(
 
     Args:
         env: The environment.
-        policy: Acts by its mode, without noise.
+        policy: Acts by its mode, without noise; one that is marked as sampled draws its actions, the same for a seed.
         episodes: How many.
         seed: Chooses the starts; the same seed gives the same starts, whatever the policy.
         video: Where to film; without OpenGL or an encoder there is a warning and no film.
@@ -88,13 +98,14 @@ def evaluate(
 
 def _episode(env: RobotEnv, policy: NumpyPolicy, number: int, seed: int, film: Film | None) -> dict[str, Any]:
     observation, _ = env.reset(seed=seed)
+    rng = np.random.default_rng(seed) if policy.sampled else None
     period = period_s(env)
     steps, reward_sum, guard = 0, 0.0, {}
     while True:
         if film is not None:
             film.add(number, steps * period)
         state = observation["state"] if isinstance(observation, Mapping) else observation
-        observation, reward, terminated, truncated, info = env.step(policy.act(state))
+        observation, reward, terminated, truncated, info = env.step(policy.act(state, rng))
         steps, reward_sum = steps + 1, reward_sum + float(reward)
         for event in info["guard_events"]:
             guard[event] = guard.get(event, 0) + 1

@@ -60,6 +60,8 @@ class NumpyPolicy:
     ) -> None:
         self.noise_scale = noise_scale
         self.version = 0
+        # A clone is judged as it acts: its mode stands still wherever its demonstrators now and then did.
+        self.sampled = False
         self._offset = observation_spec.offset
         self._inverse_scale = (1.0 / observation_spec.scale).astype(np.float32)
         self._c, self._k = action_spec.continuous_size, action_spec.joint_choices
