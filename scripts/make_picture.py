@@ -1,0 +1,165 @@
+"""Draws the README's picture from a run: frames of its first success on film, beside its learning curve in minutes.
+
+    python scripts/make_picture.py runs/demo docs/images/pick_cube.png
+
+Everything in the picture is read from the run's folder; nothing is typed in.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_rl.errors import CheckpointError, RobotRLError, StorageError
+from robot_rl.evaluate import HOLD_FRAMES
+from robot_rl.run_data import Row, RunData, load_run
+from robot_rl.stats import autonomous, number, rolling_rate, success_summary
+from robot_rl.video import read_frame
+
+Frame = NDArray[np.uint8]
+
+MOMENTS = (0.0, 0.45, 0.75, 1.0)  # of the episode, where a frame is taken
+CAPTION_BAR = 1 / 15  # of the height of a filmed frame, below the picture
+WINDOW = 20  # episodes of the rolling success rate
+BYTES = 300_000  # what a README's picture may weigh
+BLUE, ORANGE, GREY = "#2f6fb3", "#d98324", "#6b7280"
+
+
+def frames_of(run: RunData) -> list[Frame]:
+    """Return one picture (H, W, 3) uint8 for each of `MOMENTS` of the first filmed success.
+
+    Raises:
+        CheckpointError: The run has no video, or no success on it.
+    """
+    final = run.final
+    if run.video is None or final is None:
+        raise CheckpointError(f"{run.folder} has no video with an evaluation; make them with: robot-rl eval {run.name}")
+    rate, count = _rate_and_frames(run.video)
+    start = 0
+    for row in final.episodes:
+        steps = int(number(row.get("steps"), 0.0))
+        last = start + steps  # one frame before every step, then the outcome
+        if last + HOLD_FRAMES > count:
+            break
+        if row.get("success"):
+            times = [(start + moment * steps) / rate for moment in MOMENTS]
+            return [_without_caption(read_frame(run.video, t)) for t in times]
+        start = last + HOLD_FRAMES
+    raise CheckpointError(f"{run.video} shows no success; train longer, or film more episodes: robot-rl eval --help")
+
+
+def mosaic(frames: list[Frame], gap: int = 6) -> Frame:
+    """Return four pictures in two rows with a white gap between them, each without its outer eighth at the sides."""
+    side = frames[0].shape[1] // 8
+    cut = [np.pad(f[:, side:-side], ((0, gap), (0, gap), (0, 0)), constant_values=255) for f in frames]
+    rows = [np.concatenate(cut[i : i + 2], axis=1) for i in (0, 2)]
+    return np.concatenate(rows, axis=0)[:-gap, :-gap]
+
+
+def _rate_and_frames(video: Path) -> tuple[float, int]:
+    """Return frames per second and the number of frames."""
+    import av
+    import av.error
+
+    try:
+        with av.open(str(video)) as container:
+            stream = container.streams.video[0]
+            return float(stream.average_rate or 10), stream.frames
+    except (OSError, IndexError, av.error.FFmpegError) as e:
+        raise CheckpointError(f"cannot read the video {video}: {e}") from e
+
+
+def _without_caption(frame: Frame) -> Frame:
+    return frame[: round(frame.shape[0] * (1 - CAPTION_BAR))]
+
+
+def draw(run: RunData, out: Path) -> None:
+    """Draw the picture.
+
+    Args:
+        run: A finished run.
+        out: PNG file.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    picture = mosaic(frames_of(run))
+    figure = Figure(figsize=(10.0, 4.1), layout="constrained", facecolor="white")
+    FigureCanvasAgg(figure)
+    film, curve = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
+    film.imshow(picture)
+    film.set_axis_off()
+    _draw_curve(curve, run)
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(out, dpi=110)
+        _shrink(out)
+    except OSError as e:
+        raise StorageError(f"could not write {out}: {e.strerror or e}") from e
+
+
+def _draw_curve(axes: Any, run: RunData) -> None:
+    practice = autonomous(run.episodes)
+    minutes = np.array([number(row.get("t_s")) for row in practice]) / 60.0
+    rate = 100.0 * rolling_rate([bool(row.get("success")) for row in practice], WINDOW)
+    whole = slice(WINDOW - 1, None)  # from the first full window on
+    axes.plot(minutes[whole], rate[whole], color=BLUE, linewidth=2.0, label=f"practice, last {WINDOW} episodes")
+    if run.clone is not None:
+        clone = success_summary(run.clone.episodes)
+        label = f"cloned demonstrations, {clone.successes} of {clone.n}"
+        axes.axhline(100.0 * clone.rate, color=GREY, linestyle="--", linewidth=1.2, label=label)
+    final = success_summary(run.final.episodes if run.final else [])
+    end = float(minutes[-1]) if minutes.size else 0.0
+    bars = [[100.0 * (final.rate - final.low)], [100.0 * (final.high - final.rate)]]
+    label = f"evaluation, {final.successes} of {final.n} (95 % interval)"
+    axes.errorbar([end], [100.0 * final.rate], yerr=bars, fmt="o", color=ORANGE, capsize=3.0, label=label)
+    axes.set(xlim=(0.0, 1.05 * end or 1.0), ylim=(0.0, 104.0), xlabel="minutes of training", ylabel="success [%]")
+    axes.set_title(_title(run.facts), loc="left", fontsize=11)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.2)
+    axes.legend(loc="lower right", frameon=False, fontsize=9)
+
+
+def _title(facts: Row) -> str:
+    machine = facts.get("machine")
+    cores = number(machine.get("cores")) if isinstance(machine, dict) else math.nan
+    where = f" on {cores:.0f} cores" if math.isfinite(cores) else ""
+    return f"{facts.get('task', 'run')}: from demonstrations to skill{where}"
+
+
+def _shrink(path: Path) -> None:
+    """Bring a PNG below `BYTES`: as it is, with 256 colours, then with fewer pixels."""
+    from PIL import Image
+
+    picture = Image.open(path).convert("RGB")
+    picture.save(path, optimize=True)
+    for scale in (1.0, 0.85, 0.7, 0.5):
+        if path.stat().st_size < BYTES:
+            return
+        size = (round(picture.width * scale), round(picture.height * scale))
+        picture.resize(size).quantize(256, dither=Image.Dither.NONE).save(path, optimize=True)
+
+
+def main() -> int:
+    """Draw the picture of a run; return the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", type=Path, help="folder of a run with a video and an evaluation")
+    parser.add_argument("out", type=Path, nargs="?", default=Path("docs/images/pick_cube.png"), help="PNG to write")
+    arguments = parser.parse_args()
+    try:
+        draw(load_run(arguments.run), arguments.out)
+    except RobotRLError as e:
+        print(f"make_picture: {e}", file=sys.stderr)
+        return 2
+    print(f"{arguments.out} ({arguments.out.stat().st_size / 1000:.0f} kB)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
