@@ -204,6 +204,8 @@ def list_runs(root: Path) -> list[RunEntry]:
         for folder in root.glob(pattern):
             if folder.name.startswith(".") or not folder.is_dir() or not is_run(folder):
                 continue
+            if folder.parent != root and is_run(folder.parent):
+                continue  # the demonstrations within a run
             facts: dict[str, object] = {}
             with contextlib.suppress(CheckpointError):
                 facts = read_json(folder / "run.json")

@@ -1,0 +1,60 @@
+"""`robot-rl eval`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from robot_rl.cli.common import parse, parser, say, stop_on_signals
+from robot_rl.errors import ConfigError
+
+EXAMPLES = """\
+  robot-rl eval latest
+  robot-rl eval runs/my_run -n 200
+  robot-rl eval my_run --policy clone
+  robot-rl eval my_run -n 100 --seed 7 --label other_starts
+  robot-rl eval my_run --label tight task.max_steps=60
+"""
+
+
+def evaluate(arguments: Sequence[str]) -> int:
+    """Evaluate a run's policy."""
+    made = parser(
+        "eval",
+        "Measure how often a run's policy succeeds on its own, from starts that training never saw, with a 95 % Wilson\n"
+        "interval and the time to success. Films the first episodes and writes the report anew.",
+        EXAMPLES,
+    )
+    made.add_argument("run", metavar="RUN", help="folder or name of the run, the beginning of a name, or 'latest'")
+    made.add_argument("-n", "--episodes", type=int, default=50, metavar="N", help="episodes (50)")
+    made.add_argument("--policy", choices=("final", "clone"), default="final", help="which policy (final)")
+    made.add_argument("--label", default="", help="name of this evaluation in the report; the policy by default")
+    made.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the starts (0)")
+    made.add_argument("--video", type=int, default=4, metavar="N", help="how many episodes to film (4)")
+    made.add_argument("--runs", default="runs", metavar="DIR", help="folder of all runs (runs)")
+    options, settings = parse(made, arguments)
+    for name, least in (("episodes", 1), ("seed", 0), ("video", 0)):
+        if getattr(options, name) < least:
+            raise ConfigError(f"--{name} is {getattr(options, name)}; it must be at least {least}")
+    from robot_rl import config, train
+    from robot_rl.demos import period_s
+    from robot_rl.report import write_report
+    from robot_rl.runs import resolve_run
+
+    folder = resolve_run(options.run, Path(options.runs))
+    chosen = config.compose_run(folder, settings, options.config_dir).settings()
+    with stop_on_signals() as stopping:
+        env = train.make_env(chosen)
+        try:
+            summary = train.evaluate_run(
+                folder, env, options.policy, options.episodes, options.seed, env.task.max_steps * period_s(env),
+                stopping, options.video, options.label,
+            )  # fmt: skip
+        finally:
+            env.close()
+    say(f"{options.policy} policy of {folder}: {summary.sentence()}")
+    video = folder / ("video.mp4" if (options.label or options.policy) == "final" else f"video-{options.label or options.policy}.mp4")
+    if options.video and video.is_file():
+        say(f"video {video}")
+    say(f"report {write_report(folder)}")
+    return 0

@@ -1,0 +1,283 @@
+"""A run from its first demonstration to its report."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from robot_rl import demos as demonstrations
+from robot_rl.config import Composed
+from robot_rl.demos import period_s
+from robot_rl.env import RobotEnv
+from robot_rl.errors import CheckpointError, ConfigError, MissingDependency
+from robot_rl.evaluate import POLICIES, evaluate, load_policy
+from robot_rl.jsonl import last_row, read_json, update_json, write_json_atomic
+from robot_rl.live import watch
+from robot_rl.metrics import METRICS_FILE, write_evaluation
+from robot_rl.report import write_report
+from robot_rl.runs import create_run
+from robot_rl.settings import Settings
+from robot_rl.specs import ImageField
+from robot_rl.stats import Summary
+from robot_rl.train_processes import processes, train_processes
+from robot_rl.train_single import train_single
+
+log = logging.getLogger(__name__)
+
+Say = Callable[[str], None]
+Stopping = Callable[[], bool]
+
+
+@dataclass(slots=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        folder: The run.
+        complete: Whether training ran to its end.
+        summary: Of the final evaluation, if there was one.
+        facts: Content of `summary.json`.
+        report: The page, if it could be written.
+    """
+
+    folder: Path
+    complete: bool = False
+    summary: Summary | None = None
+    facts: dict[str, Any] = field(default_factory=dict)
+    report: Path | None = None
+
+
+def make_env(settings: Settings) -> RobotEnv:
+    """Return the environment of the settings: task, robot, and the robot's cameras as observations."""
+    task = settings.task.make()
+    return RobotEnv(settings.robot.make(task), task, images=images_of(settings), render_mode="rgb_array")
+
+
+def images_of(settings: Settings) -> dict[str, ImageField]:
+    """Return the pictures among the observations: those of the robot's cameras."""
+    size = int(settings.robot.settings.get("image_size", 128))
+    return {str(name): ImageField(height=size, width=size) for name in settings.robot.settings.get("cameras", ())}
+
+
+def start_run(
+    composed: Composed,
+    command: Sequence[str] | None = None,
+    if_exists: Literal["refuse", "archive"] = "refuse",
+    **facts: object,
+) -> Path:
+    """Create the folder of a new run.
+
+    Args:
+        composed: The configuration.
+        command: The command line that repeats the run.
+        if_exists: What to do when its name is taken.
+        **facts: More for `run.json`.
+    """
+    settings = composed.settings()
+    return create_run(
+        Path(settings.runs),
+        settings.name,
+        task=composed.task,
+        seed=settings.seed,
+        config_yaml=composed.text(),
+        command=command,
+        if_exists=if_exists,
+        total_env_steps=0 if settings.algorithm == "bc" else settings.learner.total_env_steps,
+        updates_per_step=None if settings.algorithm == "bc" else settings.learner.updates_per_step,
+        group=settings.group or settings.algorithm,
+        mode=settings.mode,
+        actors=settings.actors,
+        **facts,
+    )
+
+
+def prepare_demos(folder: Path, settings: Settings, env: RobotEnv, say: Say) -> float:
+    """Make or fetch the run's demonstrations, unless it has them, and return the seconds that took."""
+    began_s = time.monotonic()
+    task, target = env.task, folder / "demos"
+    if settings.demos == 0 or (target / "demos.json").is_file():
+        return 0.0
+    specs = (env.observation_spec, task.action_spec)
+    if isinstance(settings.demos, str):
+        found = demonstrations.load(Path(settings.demos), *specs)
+    else:
+        expert = getattr(task, "expert", None)
+        if expert is None:
+            raise ConfigError(f"task {task.name} has no scripted expert; give recorded demonstrations with demos=FOLDER")
+        found = demonstrations.record(env, expert(settings.expert.make()), settings.demos, settings.seed)
+    demonstrations.save(target, found, *specs, task.name)
+    seconds = time.monotonic() - began_s
+    say(f"{len(found.blocks)} demonstrations, median {found.median_s:.1f} s, made in {seconds:.1f} s")
+    return seconds
+
+
+def run(
+    composed: Composed,
+    folder: Path,
+    stopping: Stopping,
+    *,
+    say: Say = log.info,
+    options: Sequence[str] = (),
+    setup_s: float = 0.0,
+) -> Outcome:
+    """Carry a run to its end, from wherever it stands.
+
+    Args:
+        composed: Its configuration.
+        folder: Its folder.
+        stopping: Asked often whether to stop.
+        say: Tells a person what happens.
+        options: Further command-line options of the run's processes.
+        setup_s: Seconds that set-up took, for the summary.
+
+    Raises:
+        RobotRLError: It cannot go on; what was learnt is saved.
+    """
+    settings = composed.settings()
+    outcome = Outcome(folder)
+    session = len(read_json(folder / "run.json").get("sessions", []))
+    env = make_env(settings)
+    try:
+        limit_s = env.task.max_steps * period_s(env)
+        update_json(folder / "run.json", time_limit_s=limit_s, sessions=[*range(session + 1)])
+        before_s = float(last_row(folder / METRICS_FILE).get("t_s", 0.0))
+        seconds = {"setup": setup_s, "demonstrations": prepare_demos(folder, settings, env, say)}
+        began_s = time.monotonic()
+        if settings.mode == "single":
+            with shown(folder, settings, lambda: {}):
+                outcome.complete = train_single(folder, settings, env, stopping)
+        else:
+            outcome.complete = _train_beside(folder, settings, stopping, session, options)
+        seconds["training"] = before_s + time.monotonic() - began_s
+        if outcome.complete:
+            say(f"training took {seconds['training']:.0f} s")
+            _conclude(outcome, settings, env, seconds, limit_s, say, stopping)
+        with contextlib.suppress(MissingDependency):
+            outcome.report = write_report(folder)
+        return outcome
+    finally:
+        env.close()
+
+
+def _train_beside(folder: Path, settings: Settings, stopping: Stopping, session: int, options: Sequence[str]) -> bool:
+    with processes(folder, settings, session, options) as (supervisor, start_actors):
+        if settings.algorithm == "rlpd":
+            start_actors()
+        with shown(folder, settings, supervisor.states):
+            return train_processes(supervisor, settings, stopping)
+
+
+@contextlib.contextmanager
+def shown(folder: Path, settings: Settings, states: Callable[[], Mapping[str, str]]) -> Iterator[None]:
+    """Show the run on the terminal meanwhile."""
+    if settings.live == "off":
+        yield
+        return
+    stop = threading.Event()
+    view = threading.Thread(target=watch, args=(folder, stop), kwargs={"processes": states}, daemon=True)
+    view.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        view.join(5.0)
+
+
+def _conclude(
+    outcome: Outcome,
+    settings: Settings,
+    env: RobotEnv,
+    seconds: dict[str, float],
+    limit_s: float,
+    say: Say,
+    stopping: Stopping,
+) -> None:
+    """Evaluate the final policy and the cloned start, and write the summary."""
+    folder, config = outcome.folder, settings.evaluation
+    began_s = time.monotonic()
+    if config.episodes:
+        outcome.summary = evaluate_run(
+            folder, env, "final", config.episodes, config.seed, limit_s, stopping, config.video_episodes
+        )
+        say(f"final policy: {outcome.summary.sentence()}")
+    clone = folder / "checkpoints" / POLICIES["clone"]
+    summary = None
+    if config.clone_episodes and clone.is_file() and settings.algorithm != "bc":
+        summary = evaluate_run(folder, env, "clone", config.clone_episodes, config.seed, limit_s, stopping)
+        say(f"cloned start: {summary.sentence()}")
+    seconds["evaluation"] = time.monotonic() - began_s
+    demos = read_json(folder / "demos" / "demos.json")
+    outcome.facts = {
+        "task": env.task.name,
+        "seed": settings.seed,
+        "algorithm": settings.algorithm,
+        **({} if outcome.summary is None else outcome.summary.to_dict()),
+        "env_steps": int(last_row(folder / METRICS_FILE).get("env_steps", 0)),
+        "updates": int(last_row(folder / METRICS_FILE).get("updates", 0)),
+        "demos": demos.get("count", 0),
+        "demos_median_s": demos.get("median_s"),
+        "clone_successes": None if summary is None else summary.successes,
+        "clone_n": None if summary is None else summary.n,
+        "seconds": {name: round(value, 2) for name, value in seconds.items()},
+    }
+    write_json_atomic(folder / "summary.json", outcome.facts)
+
+
+def evaluate_run(
+    folder: Path,
+    env: RobotEnv,
+    which: str,
+    episodes: int,
+    seed: int,
+    limit_s: float,
+    stopping: Stopping = lambda: False,
+    video_episodes: int = 0,
+    label: str = "",
+) -> Summary:
+    """Evaluate one of a run's policies and record the result in its folder.
+
+    Args:
+        folder: The run.
+        env: The environment.
+        which: "final" or "clone".
+        episodes: How many.
+        seed: Of the starts.
+        limit_s: Time limit of an episode, for the restricted mean time.
+        stopping: Asked after each episode.
+        video_episodes: How many of the first episodes are filmed.
+        label: Under which the result is kept; `which` when empty.
+    """
+    path = folder / "checkpoints" / POLICIES[which]
+    if not path.is_file():
+        raise CheckpointError(f"the run {folder} has no {which} policy yet ({path}); train it first")
+    policy = load_policy(path, env.observation_spec, env.task.action_spec)
+
+    def progress(done: int, successes: int) -> None:
+        if stopping():
+            raise KeyboardInterrupt
+
+    label = label or which
+    video = folder / ("video.mp4" if label == "final" else f"video-{label}.mp4") if video_episodes else None
+    rows = evaluate(env, policy, episodes, seed, video, video_episodes, progress)
+    return write_evaluation(
+        folder, label, rows, limit_s, policy=which, policy_version=policy.version, evaluation_seed=seed
+    )
+
+
+def check_resumable(folder: Path, composed: Composed) -> None:
+    """Raise `ConfigError` if a run is complete already and nothing was raised."""
+    settings = composed.settings()
+    if (folder / "summary.json").is_file():
+        done = int(last_row(folder / METRICS_FILE).get("env_steps", 0))
+        if settings.algorithm == "bc" or done >= settings.learner.total_env_steps:
+            raise ConfigError(
+                f"the run {folder} is complete ({done} steps). Go on with more: "
+                f"learner.total_env_steps={2 * settings.learner.total_env_steps}"
+            )
+

@@ -1,0 +1,56 @@
+"""An actor as a process: it acts whenever it may, and leaves nothing unsent when it is asked to stop."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from robot_rl.actor import Actor
+from robot_rl.errors import StorageError
+from robot_rl.metrics import Latencies
+
+log = logging.getLogger(__name__)
+
+IDLE_S = 0.002
+
+
+def actor_seed(seed: int, index: int, attempt: int) -> int:
+    """Return a seed of its own for each actor of a run (below 65,536) and each of its starts."""
+    return seed + (index << 24) + (attempt << 40)
+
+
+def act(actor: Actor, stopping: Callable[[], bool], drain_s: float = 5.0) -> Latencies:
+    """Run episodes until the learner says that the run is complete, or until asked to stop, and close the link.
+
+    Args:
+        actor: The actor.
+        stopping: Asked in every turn whether to stop.
+        drain_s: How long to wait at the end for the learner to store what was sent.
+
+    Returns:
+        How long the control periods took.
+    """
+    latencies = Latencies()
+    try:
+        while not actor.finished and not stopping():
+            began_s = time.perf_counter()
+            if actor.tick():
+                latencies.add("period_ms", 1e3 * (time.perf_counter() - began_s))
+            else:
+                time.sleep(IDLE_S)
+        actor.flush()
+    finally:
+        left = actor.link.close(drain_s)
+        if left:
+            log.warning("%d blocks were not confirmed by the learner and are lost", left)
+    return latencies
+
+
+def save_latencies(latencies: Latencies, folder: Path, name: str) -> None:
+    """Keep an actor's timing for the report; a disk that does not take it is only told of."""
+    try:
+        latencies.save(folder, name)
+    except StorageError as e:
+        log.warning("%s", e)

@@ -1,0 +1,56 @@
+"""Actor and learner taking turns in one process: slower than two, and bit-identical for a seed.
+
+Nothing here depends on the clock but when files are written: one control period, then one turn of the learner.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from robot_rl.actor import Actor
+from robot_rl.demos import period_s
+from robot_rl.env import RobotEnv
+from robot_rl.link_local import LocalActor, LocalLearner, local_link
+from robot_rl.settings import Settings
+from robot_rl.train_actor import actor_seed
+from robot_rl.train_learner import LearnerRun
+
+
+def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Callable[[], bool] = lambda: False) -> bool:
+    """Train, or go on training, until the run is complete.
+
+    Args:
+        folder: The run, with its demonstrations.
+        settings: All settings.
+        env: The environment.
+        stopping: Asked in every turn whether to stop; what was learnt is saved then.
+
+    Returns:
+        Whether the run is complete.
+    """
+    ends: tuple[LocalActor, LocalLearner] | None = None
+
+    def open_link(last_seq: dict[str, int]) -> LocalLearner:
+        nonlocal ends
+        ends = local_link(session=f"session{len(last_seq)}")  # each start is a new stream in the log
+        return ends[1]
+
+    run = LearnerRun(folder, settings, (env.observation_spec, env.task.action_spec), period_s(env), open_link)
+    try:
+        if not run.prepare(stopping):
+            return False
+        assert ends is not None  # LearnerRun has opened it
+        actor = Actor(env, ends[0], settings.actor, actor_seed(settings.seed, 0, len(run.last_seq)))
+        while not run.finished and not stopping():
+            actor.tick()
+            run.turn()
+        if run.finished:
+            run.finish()
+            return True
+        actor.flush()
+        run.receive(0.0)
+        run.checkpoint()
+        return False
+    finally:
+        run.close()
