@@ -51,7 +51,10 @@ def run_probe(code: str, timeout_s: float) -> tuple[dict[str, object], str]:
         if done.returncode == 0 and isinstance(found, dict):
             return found, ""
     lines = done.stderr.strip().splitlines()
-    return {}, lines[-1] if lines else f"exit status {done.returncode}"
+    if not lines:
+        return {}, f"exit status {done.returncode}"
+    kind, _, sentence = lines[-1].partition(": ")
+    return {}, sentence if kind.startswith("robot_rl.errors.") else lines[-1]
 
 
 JAX_PROBE = """
