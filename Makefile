@@ -17,7 +17,7 @@ practice:
 	@bash scripts/setup.sh practice
 
 demo: practice  ## Teach the arm twin to pick up a cube; leaves a video and a report in runs/demo.
-	@$(BIN)/robot-rl demo
+	@ROBOT_RL_SETUP_S=$$(cat .venv/.setup_s) $(BIN)/robot-rl demo $(ARGS)
 
 test: setup  ## Run the tests, two at a time. ARGS="-k replay" passes options to pytest.
 	@$(BIN)/python -m pytest -n 2 $(ARGS)

@@ -98,6 +98,7 @@ say "installing robot-rl from this folder, editable"
 wait $gl || true
 while IFS= read -r line; do say "$line"; done <$venv/gl.log
 
+echo $(( $(cat $venv/.setup_s 2>/dev/null || echo 0) + SECONDS )) >$venv/.setup_s  # the demo's summary says what it took
 wanted requirements.lock >$venv/.ready-practice  # whatever the role, this part of it is there
 printf '%s\n' "$hash" >"$stamp"
-say "ready ($role)"
+say "ready ($role) after $SECONDS s"
