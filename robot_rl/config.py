@@ -21,6 +21,7 @@ from robot_rl.typed import build, unknown_setting
 
 if TYPE_CHECKING:
     from hydra.core.override_parser.types import Override
+    from omegaconf import DictConfig
 
 MODULE = "robot_rl.conf"
 GROUPS = ("task", "robot", "agent", "experiment")
@@ -47,6 +48,10 @@ class Composed:
         """Return the typed settings; raises `ConfigError` for a wrong type or a value out of range."""
         return build(Settings, self.values)
 
+    def changed(self, values: Mapping[str, Any]) -> Composed:
+        """Return a copy with some of the outermost values replaced."""
+        return dataclasses.replace(self, values={**self.values, **values})
+
     def text(self) -> str:
         """Return what goes into a run's `config.yaml`."""
         from omegaconf import OmegaConf
@@ -64,21 +69,44 @@ def compose(overrides: Sequence[str] = (), primary: str = "train", config_dirs: 
     """
     from hydra import compose as hydra_compose
     from hydra.errors import HydraException
-    from omegaconf import OmegaConf
     from omegaconf.errors import OmegaConfBaseException
 
     with _tree(config_dirs) as search:
         check_overrides(overrides, primary, search)
         try:
             config = hydra_compose(primary, [*search, *overrides], return_hydra_config=True)
-            choices = {g: c for g in GROUPS if (c := config.hydra.runtime.choices.get(g)) is not None}
-            OmegaConf.set_struct(config, False)
-            config.pop("hydra")
-            values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+            return from_hydra(config, config.hydra.runtime.choices)
         except (HydraException, OmegaConfBaseException) as e:
             raise ConfigError(_sentence(e)) from e
+
+
+def from_hydra(config: DictConfig, choices: Mapping[str, Any]) -> Composed:
+    """Return what Hydra composed as plain values.
+
+    Args:
+        config: With or without Hydra's own part.
+        choices: Option of each group, `hydra.runtime.choices`.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    config = config.copy()
+    OmegaConf.set_struct(config, False)
+    config.pop("hydra", None)
+    try:
+        values = OmegaConf.to_container(config, resolve=True, throw_on_missing=True)
+    except OmegaConfBaseException as e:
+        raise ConfigError(_sentence(e)) from e
     assert isinstance(values, dict)  # the root of every primary is a mapping
-    return Composed(values={str(k): v for k, v in values.items()}, choices=choices)
+    chosen = {group: str(choices[group]) for group in GROUPS if choices.get(group) is not None}
+    return Composed(values={str(k): v for k, v in values.items()}, choices=chosen)
+
+
+def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[str]:
+    """Check the overrides of a sweep before anything is started, and return the names that take several values."""
+    with _tree(config_dirs) as search:
+        check_overrides(overrides, "train", search)
+        return [o.key_or_group for o in map(_parse, overrides) if o.is_sweep_override()]
 
 
 def compose_run(folder: Path, overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Composed:

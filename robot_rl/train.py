@@ -281,3 +281,17 @@ def check_resumable(folder: Path, composed: Composed) -> None:
                 f"learner.total_env_steps={2 * settings.learner.total_env_steps}"
             )
 
+
+
+def conclusion(outcome: Outcome) -> list[str]:
+    """Return what a complete run came to, in lines for a terminal."""
+    facts, seconds = outcome.facts, outcome.facts["seconds"]
+    lines = [f"{name:<16} {seconds[name]:6.0f} s" for name in seconds]
+    if outcome.summary is not None:
+        lines.append(outcome.summary.sentence())
+        ratio = outcome.summary.median_time_to_success_s / float(facts["demos_median_s"] or "nan")
+        if ratio == ratio:
+            lines.append(f"demonstrations took {facts['demos_median_s']:.1f} s, the policy {ratio:.2f} of that")
+    folder = outcome.folder
+    found = {"video": folder / "video.mp4", "report": outcome.report, "summary": folder / "summary.json"}
+    return lines + [f"{name:<8} {path}" for name, path in found.items() if path is not None and path.is_file()]

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
@@ -95,6 +96,9 @@ def stop_on_signals(note: str = "") -> Iterator[Callable[[], bool]]:
         if note:
             sys.stderr.write(f"\nrobot-rl: {note}\n")
 
+    if threading.current_thread() is not threading.main_thread():  # a launcher's own thread: signals go elsewhere
+        yield lambda: came
+        return
     before = {number: signal.signal(number, handle) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         yield lambda: came
