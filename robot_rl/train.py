@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robot_rl import demos as demonstrations
+from robot_rl.build import make_env
 from robot_rl.config import Composed
 from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
@@ -23,7 +24,6 @@ from robot_rl.metrics import METRICS_FILE, write_evaluation
 from robot_rl.report import write_report
 from robot_rl.runs import create_run
 from robot_rl.settings import Settings
-from robot_rl.specs import ImageField
 from robot_rl.stats import Summary
 from robot_rl.train_processes import processes, train_processes
 from robot_rl.train_single import train_single
@@ -51,18 +51,6 @@ class Outcome:
     summary: Summary | None = None
     facts: dict[str, Any] = field(default_factory=dict)
     report: Path | None = None
-
-
-def make_env(settings: Settings) -> RobotEnv:
-    """Return the environment of the settings: task, robot, and the robot's cameras as observations."""
-    task = settings.task.make()
-    return RobotEnv(settings.robot.make(task), task, images=images_of(settings), render_mode="rgb_array")
-
-
-def images_of(settings: Settings) -> dict[str, ImageField]:
-    """Return the pictures among the observations: those of the robot's cameras."""
-    size = int(settings.robot.settings.get("image_size", 128))
-    return {str(name): ImageField(height=size, width=size) for name in settings.robot.settings.get("cameras", ())}
 
 
 def start_run(

@@ -42,6 +42,8 @@ class Target:
             target = getattr(importlib.import_module(module_name), name)
         except ModuleNotFoundError as e:
             missing = e.name or module_name
+            if missing.startswith("robot_rl") and not module_name.startswith(missing):
+                raise
             if module_name.startswith(missing):
                 raise ConfigError(f"{self.where}._target_ is '{self.path}', and there is no module {missing}") from e
             extra = "sim" if missing in ("mujoco", "av", "cv2") else "learner" if missing in ("jax", "optax") else "dev"

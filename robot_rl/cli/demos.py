@@ -34,14 +34,15 @@ def demos(arguments: Sequence[str]) -> int:
     options, settings = parse(made, arguments)
     if options.count < 1:
         raise ConfigError(f"--count is {options.count}; it must be at least 1")
-    from robot_rl import config, demos, train
+    from robot_rl import config, demos
+    from robot_rl.build import make_env
 
     composed = config.compose(settings, config_dirs=options.config_dir)
     chosen = composed.settings()
     folder = Path(options.out or f"demos/{composed.task}")
     if (folder / "demos.json").exists():
         raise ConfigError(f"{folder} holds demonstrations already; they are never overwritten, give another --out")
-    env = train.make_env(chosen)
+    env = make_env(chosen)
     try:
         task = env.task
         expert = getattr(task, "expert", None)

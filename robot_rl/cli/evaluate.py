@@ -37,6 +37,7 @@ def evaluate(arguments: Sequence[str]) -> int:
         if getattr(options, name) < least:
             raise ConfigError(f"--{name} is {getattr(options, name)}; it must be at least {least}")
     from robot_rl import config, train
+    from robot_rl.build import make_env
     from robot_rl.demos import period_s
     from robot_rl.report import write_report
     from robot_rl.runs import resolve_run
@@ -44,7 +45,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     folder = resolve_run(options.run, Path(options.runs))
     chosen = config.compose_run(folder, settings, options.config_dir).settings()
     with stop_on_signals() as stopping:
-        env = train.make_env(chosen)
+        env = make_env(chosen)
         try:
             summary = train.evaluate_run(
                 folder, env, options.policy, options.episodes, options.seed, env.task.max_steps * period_s(env),

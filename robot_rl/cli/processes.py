@@ -48,19 +48,20 @@ def learner(arguments: Sequence[str]) -> int:
     settings = _at(settings, "bind")
     with stop_on_signals() as stopping:
         from robot_rl import train
-        from robot_rl.link_learner import LearnerLink
+        from robot_rl.build import images_of, make_env
         from robot_rl.link import session_spec
+        from robot_rl.link_learner import LearnerLink
         from robot_rl.train_learner import LearnerRun
 
         composed = _composed(options.run, settings, options.config_dir, "learner")
         chosen = composed.settings()
         task = chosen.task.make()
-        observed = dataclasses.replace(task.observation_spec, images=train.images_of(chosen))
+        observed = dataclasses.replace(task.observation_spec, images=images_of(chosen))
         if options.run:
             folder = Path(options.run)
         else:
             folder = train.start_run(composed)
-            env = train.make_env(chosen)
+            env = make_env(chosen)
             train.prepare_demos(folder, chosen, env, say)
             env.close()
 
@@ -106,14 +107,14 @@ def actor(arguments: Sequence[str]) -> int:
     if not 0 <= options.index < 2**16:
         raise ConfigError(f"--index is {options.index}; it must lie in 0 to {2**16 - 1}")
     with stop_on_signals() as stopping:
-        from robot_rl import train
         from robot_rl.actor import Actor
+        from robot_rl.build import make_env
         from robot_rl.link import session_spec
         from robot_rl.link_actor import ActorLink
         from robot_rl.train_actor import act, actor_seed, save_latencies
 
         chosen = _composed(options.run, settings, options.config_dir, "actor").settings()
-        env = train.make_env(chosen)
+        env = make_env(chosen)
         name = f"actor{options.index}"
         attempt = options.attempt if options.attempt >= 0 else secrets.randbits(20)
         link = ActorLink(chosen.link, session_spec(env.observation_spec, env.task.action_spec), name)
