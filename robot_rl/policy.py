@@ -20,16 +20,18 @@ Vector = NDArray[np.float32]
 class _Layer:
     """One hidden layer and the memory it writes to."""
 
-    def __init__(self, w: Vector, scale: Vector | None, shift: Vector, relu: bool) -> None:
+    def __init__(self, w: Vector, b: Vector | None, scale: Vector | None, shift: Vector, relu: bool) -> None:
         # Stored transposed: a matrix times a vector then reads memory in order.
         self.w = np.ascontiguousarray(w.T)
-        self.scale, self.shift, self.relu = scale, shift.copy(), relu
+        self.b, self.scale, self.shift, self.relu = b, scale, shift.copy(), relu
         self.out = np.empty(len(shift), np.float32)
         self.mean = np.full(len(shift), 1.0 / len(shift), np.float32)
 
     def __call__(self, x: Vector) -> Vector:
         out = self.out
         np.dot(self.w, x, out=out)
+        if self.b is not None:
+            out += self.b
         if self.scale is not None:
             out -= out.dot(self.mean)
             out *= 1.0 / np.sqrt(out.dot(out) * self.mean[0] + LN_EPS)
@@ -43,7 +45,7 @@ class NumpyPolicy:
 
     Args:
         observation_spec, action_spec: What the policy reads and gives.
-        weights: As `Agent.policy` gives them: `w0 [scale0] shift0 w1 ...`, `head`, `bias`, `activation`,
+        weights: As `Agent.policy` gives them: `w0 [b0 scale0] shift0 w1 ...`, `head`, `bias`, `activation`,
             `std_bounds`.
         noise_scale: Multiplies the standard deviation of the continuous action when it is sampled.
 
@@ -111,7 +113,8 @@ class NumpyPolicy:
         relu = bool(arrays["activation"][0])
         count = sum(re.fullmatch(r"w\d+", k) is not None for k in arrays)
         self._layers = [
-            _Layer(arrays[f"w{i}"], arrays.get(f"scale{i}"), arrays[f"shift{i}"], relu) for i in range(count)
+            _Layer(arrays[f"w{i}"], arrays.get(f"b{i}"), arrays.get(f"scale{i}"), arrays[f"shift{i}"], relu)
+            for i in range(count)
         ]
         self._head_w = np.ascontiguousarray(arrays["head"].T)
         self._head_b = arrays["bias"].copy()
@@ -127,7 +130,9 @@ class NumpyPolicy:
         while f"w{i}" in arrays:
             out = arrays[f"w{i}"].shape[-1] if arrays[f"w{i}"].ndim else 0
             expected[f"w{i}"] = (width, out)
-            names = [f"shift{i}", f"scale{i}"] if "scale0" in arrays else [f"shift{i}"]
+            names = [f"shift{i}"]
+            if "scale0" in arrays:
+                names += [f"scale{i}"] if i > 0 else ["scale0", "b0"]
             expected |= dict.fromkeys(names, (out,))
             width, i = out, i + 1
         if i == 0:

@@ -40,8 +40,9 @@ class Mlp:
         members: Size N of the ensemble.
         inputs, hidden, outputs: Widths.
         activation: Nonlinearity after each hidden layer.
-        norm: Whether each hidden layer is normalised, scaled and shifted before it. It then has no bias: the shift does
-            its work.
+        norm: Whether each hidden layer is normalised, scaled and shifted before it. The shift then does a bias's work,
+            but for the first layer, which reads a constant 1 beside the inputs: without it the normalisation would
+            make the network blind to their magnitude.
     """
 
     def __init__(
@@ -61,7 +62,7 @@ class Mlp:
     def init(self, rng: np.random.Generator, head_scale: float = 1.0) -> dict[str, NDArray[np.float32]]:
         """Draw parameters as numpy: weights of variance 1 / inputs, scales 1, shifts and biases 0."""
         params: dict[str, NDArray[np.float32]] = {}
-        widths = (self.inputs, *self.hidden, self.outputs)
+        widths = (self.inputs + self.norm, *self.hidden, self.outputs)
         for name, fan_in, fan_out in zip(self._layers(), widths[:-1], widths[1:], strict=True):
             gain = (head_scale if name == "head" else 1.0) / math.sqrt(fan_in)
             params[name] = np.float32(gain) * rng.standard_normal((self.members, fan_in, fan_out), np.float32)
@@ -72,8 +73,9 @@ class Mlp:
 
     def __call__(self, params: Mapping[str, Array], x: Array) -> Array:
         """Return (N, B, outputs) for inputs (B, inputs) that all members read."""
-        members = len(params["vectors"])  # may be fewer than N: see `take`
-        h = jnp.broadcast_to(x, (members, *x.shape))
+        if self.norm:
+            x = jnp.concatenate([x, jnp.ones((len(x), 1))], axis=1)
+        h = jnp.broadcast_to(x, (len(params["vectors"]), *x.shape))  # fewer than N after `take`
         for i in range(len(self.hidden)):
             h = h @ params[f"w{i}"]
             shift = self._vector(params, f"shift{i}")
@@ -84,8 +86,10 @@ class Mlp:
         return h @ params["head"] + self._vector(params, "bias")
 
     def named(self, params: Mapping[str, Array], member: int) -> dict[str, NDArray[np.float32]]:
-        """Return copies of one member's parameters as numpy, each vector under its own name."""
+        """Return copies of one member's parameters as numpy: `w0 [b0 scale0] shift0 w1 ... head bias`."""
         out = {name: np.array(params[name][member], np.float32) for name in self._layers()}
+        if self.norm:
+            out["w0"], out["b0"] = out["w0"][:-1], out["w0"][-1]
         return out | {
             name: np.array(params["vectors"][member, part], np.float32) for name, part in self.vectors.items()
         }
