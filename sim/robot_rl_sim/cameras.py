@@ -2,16 +2,30 @@
 
 from __future__ import annotations
 
+import atexit
+import functools
+import weakref
+
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_rl.errors import RobotError
+from robot_rl.errors import RobotError, nearest
 from robot_rl_sim.gl import require_gl
+
+_opened: weakref.WeakSet[CameraRenderer] = weakref.WeakSet()
+
+
+@functools.cache
+def _close_at_exit() -> None:
+    """Have every renderer closed before MuJoCo ends OpenGL, which it registered earlier; later they cannot be freed."""
+    atexit.register(lambda: [renderer.close() for renderer in list(_opened)])
 
 
 class CameraRenderer:
-    """Renders cameras of one model. Opens OpenGL on first use; a state-only twin never needs it.
+    """Renders cameras of one model. Opens OpenGL, so a twin makes one only when the first picture is asked for.
+
+    It closes itself at the latest when the interpreter ends.
 
     Args:
         model: The compiled model.
@@ -19,6 +33,8 @@ class CameraRenderer:
 
     def __init__(self, model: mujoco.MjModel) -> None:
         require_gl()
+        _close_at_exit()
+        _opened.add(self)
         self._model = model
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self._option = mujoco.MjvOption()
@@ -26,9 +42,14 @@ class CameraRenderer:
         self._ids = {model.camera(i).name: i for i in range(model.ncam)}
 
     def render(self, data: mujoco.MjData, camera: str, height: int, width: int) -> NDArray[np.uint8]:
-        """Return (height, width, 3) uint8 RGB as the camera sees the state of `data`."""
+        """Return (height, width, 3) uint8 RGB as the camera sees the state of `data`.
+
+        Raises:
+            RobotError: The scene has no such camera.
+        """
         if camera not in self._ids:
-            raise RobotError(f"the scene has no camera '{camera}'; it has {sorted(self._ids)}")
+            known = sorted(self._ids)
+            raise RobotError(f"the scene has no camera '{camera}'; it has {known}.{nearest(camera, known)}")
         renderer = self._renderers.get((height, width))
         if renderer is None:
             renderer = self._renderers[height, width] = self._open(height, width)

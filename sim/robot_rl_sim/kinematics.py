@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_rl.compiled import kernel
 from robot_rl.geometry import quat_conj, quat_mul, rotvec_from_quat
-from robot_rl_sim.native import call_mj
+from robot_rl.robot import Vector
+from robot_rl_sim.fr3 import ARM_JOINTS, HOME_Q
+from robot_rl_sim.native import address_of, call_mj
 from robot_rl_sim.tick import F64, fill_jacobian
 
 DAMPING = 1e-4
+JOINT_MARGIN_RAD = 0.02  # a start pose keeps this far from the arm's joint limits
+REACHED = 1e-4  # m and rad, summed
 
 
 @kernel
@@ -62,3 +67,34 @@ def solve_pose(
             qpos[i] = min(max(qpos[i] + step[i], lower[i]), upper[i])
     call_mj(addresses[0], addresses[1], addresses[2])
     return float(error)
+
+
+class ArmKinematics:
+    """Forward and inverse kinematics on a copy of the data, so that asking moves nothing.
+
+    Attributes:
+        tcp: Body index of the tool centre point.
+        lower, upper: (7,) joint limits [rad] that a start pose keeps, within those of the arm.
+    """
+
+    def __init__(self, model: mujoco.MjModel) -> None:
+        self._data = mujoco.MjData(model)
+        d = self._data
+        self.tcp = int(model.body("fr3_tcp").id)
+        limits = np.array([model.joint(n).range for n in ARM_JOINTS])
+        self.lower, self.upper = limits[:, 0] + JOINT_MARGIN_RAD, limits[:, 1] - JOINT_MARGIN_RAD
+        self._addresses = np.array([address_of("mj_kinematics"), model._address, d._address], np.int64)
+        self._views = (d.qpos, d.xpos, d.xquat, d.xanchor, d.xaxis)
+        self._model = model
+
+    def solve(self, p_BE: Vector, quat_BE: Vector) -> Vector | None:
+        """Return joint positions (7,) [rad] that bring the tool to a pose in B, or None where there are none."""
+        pose = (np.asarray(p_BE, float), np.asarray(quat_BE, float) / np.linalg.norm(quat_BE))
+        error = solve_pose(self._addresses, *self._views, self.tcp, self.lower, self.upper, np.array(HOME_Q), *pose)
+        return self._data.qpos[:7].copy() if error < REACHED else None
+
+    def tool_pose(self, q: Vector) -> tuple[Vector, Vector]:
+        """Return position (3,) [m] and orientation (4,) wxyz of the tool in B at joint positions (7,) [rad]."""
+        self._data.qpos[:7] = q
+        mujoco.mj_kinematics(self._model, self._data)
+        return self._data.xpos[self.tcp].copy(), self._data.xquat[self.tcp].copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import logging
 import pathlib
 from typing import Any
 
@@ -12,6 +13,16 @@ from numba import types
 from numba.extending import intrinsic
 
 from robot_rl.errors import MissingDependency
+
+log = logging.getLogger(__name__)
+
+
+@functools.cache
+def log_warnings() -> None:
+    """Send MuJoCo's warnings to our log, instead of to stderr and a file MUJOCO_LOG.TXT in the working directory."""
+    import mujoco
+
+    mujoco.set_mju_user_warning(lambda message: log.warning("MuJoCo: %s", message))
 
 
 @functools.cache

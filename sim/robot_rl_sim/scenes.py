@@ -38,6 +38,8 @@ def build_spec(scene: Mapping[str, SceneObject], physics_dt_s: float) -> mujoco.
     option.cone, option.impratio = mujoco.mjtCone.mjCONE_ELLIPTIC, 10.0
     # Dense: about 15 degrees of freedom, and MuJoCo 4.0.0 has a wrong Hessian with sparse Jacobians.
     option.jacobian = mujoco.mjtJacobian.mjJAC_DENSE
+    # MuJoCo would start a diverged simulation anew without a word; the twin looks for it and says so.
+    option.disableflags |= int(mujoco.mjtDisableBit.mjDSBL_AUTORESET)
     _set_visuals(spec)
     _add_surroundings(spec)
     tcp = add_arm(spec)

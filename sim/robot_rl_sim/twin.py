@@ -3,49 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import mujoco
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_rl.errors import ConfigError, RobotError
-from robot_rl.robot import ArmCommand, Executed, ResetRequest, RobotState
+from robot_rl.errors import ConfigError, RobotError, nearest
+from robot_rl.robot import ArmCommand, Executed, ResetRequest, RobotState, Vector
 from robot_rl.task import Task
 from robot_rl_controllers.gains import pack_gains, pack_limits
 from robot_rl_controllers.guard import Guard
 from robot_rl_controllers.impedance import reset_reference
+from robot_rl_controllers.joint_motion import pack_joint_gains
 from robot_rl_sim import tick
 from robot_rl_sim.cameras import CameraRenderer
-from robot_rl_sim.fr3 import ARM_JOINTS, FINGER_JOINTS, FINGER_TRAVEL_M, HOME_Q
-from robot_rl_sim.kinematics import solve_pose
-from robot_rl_sim.native import address_of
+from robot_rl_sim.fr3 import FINGER_JOINTS, FINGER_TRAVEL_M, HOME_Q
+from robot_rl_sim.kinematics import ArmKinematics
+from robot_rl_sim.native import address_of, log_warnings
+from robot_rl_sim.reset_motion import move_to_start
 from robot_rl_sim.scenes import build_spec
+from robot_rl_sim.settings import TwinConfig, whole_ticks
 
 FINGER_SPEED_M_S = 0.1
-
-
-@dataclass(frozen=True, kw_only=True)
-class TwinConfig:
-    """Settings of the twin.
-
-    Attributes:
-        physics_dt_s: Physics and control tick.
-        control_hz: Control rate of the environment; 0 takes the task's.
-        cameras: Which cameras `observe` renders.
-        image_size: Height and width of their pictures.
-    """
-
-    physics_dt_s: float = 0.002
-    control_hz: float = 0.0
-    cameras: tuple[str, ...] = ()
-    image_size: int = 128
 
 
 class ArmTwin:
     """A Franka FR3 with its hand and the objects of one task.
 
-    Time passes only in `command`. Everything is deterministic: the same reset request and commands give the same bits.
+    Time passes only in `command` (and in `reset` with `reset_motion`). Everything is deterministic: the same reset
+    requests and commands give the same bits.
 
     Args:
         task: Gives scene, compliance, limits and control rate.
@@ -54,143 +40,195 @@ class ArmTwin:
 
     def __init__(self, task: Task, config: TwinConfig | None = None) -> None:
         self.task, self.config = task, config or TwinConfig()
-        hz = self.config.control_hz or task.control_hz
-        self._ticks = round(1.0 / (hz * self.config.physics_dt_s))
-        if self._ticks < 1 or abs(self._ticks * hz * self.config.physics_dt_s - 1.0) > 1e-6:
-            raise ConfigError(
-                f"robot.physics_dt_s {self.config.physics_dt_s} does not divide the control period {1.0 / hz:.6g} s; "
-                f"choose 1/(control_hz*n), for instance {1.0 / hz / max(self._ticks, 1):.6g}"
-            )
-        self.period_s = 1.0 / hz
-        self.model = build_spec(task.scene, self.config.physics_dt_s).compile()
+        self.period_s = 1.0 / (self.config.control_hz or task.control_hz)
+        self._ticks = whole_ticks(self.period_s, self.config.physics_dt_s)
+        log_warnings()
+        spec = build_spec(task.scene, self.config.physics_dt_s)
+        self.model = spec.compile()
         self.data = mujoco.MjData(self.model)
         self.guard = Guard(task.limits, self.period_s)
+        self.kinematics = ArmKinematics(self.model)
         self._renderer: CameraRenderer | None = None
-        self._find_indices()
-        self._bind_views()
+        for camera in self.config.cameras:
+            if camera not in self.cameras():
+                raise ConfigError(
+                    f"robot.cameras names '{camera}'; the scene has {self.cameras()}.{nearest(camera, self.cameras())}"
+                )
+        self.holds_object = any(obj.motion == "held" for obj in task.scene.values())
+        self._find_objects()
         self._gains, self._limits = pack_gains(task.compliance), pack_limits(task.compliance)
-        self._home = np.array(HOME_Q)
-        self._ref, self._target = np.zeros(7), np.zeros(7)
-        self._tau, self._scratch, self._J = np.zeros(7), np.zeros(7), np.zeros((6, 7))
-        self._out, self._wrench = np.zeros(tick.STATE_SIZE), np.zeros(6)
+        self._joint_gains = pack_joint_gains()
+        self._ref, self._target, self._null_q = np.zeros(7), np.zeros(7), np.zeros(7)
+        self._q_ref, self._dq_ref, self._tau = np.zeros(7), np.zeros(7), np.zeros(7)
+        self._wrench, self._out = np.zeros(tick.WRENCH_SIZE), np.zeros(tick.STATE_SIZE + 7 * len(self._bodies))
+        self._bind_views()
         self._closing = False
         self._open_m = FINGER_TRAVEL_M
         self._state: RobotState | None = None
+        self._placed = False
 
-    def _find_indices(self) -> None:
-        model = self.model
-        self._tcp = model.body("fr3_tcp").id
-        held = [name for name, obj in self.task.scene.items() if obj.motion == "held"]
-        tool = ["fr3_hand", *FINGER_JOINTS, *held]
-        self._tool_bodies = np.array([model.body(n).id for n in tool], np.int64)
-        limits = np.array([model.joint(n).range for n in ARM_JOINTS])
-        self._lower, self._upper = limits[:, 0].copy() + 0.02, limits[:, 1].copy() - 0.02
-        self._free: dict[str, slice] = {}
+    def _find_objects(self) -> None:
+        self._free: dict[str, tuple[slice, slice]] = {}
         self._mocap: dict[str, int] = {}
-        self._bodies: dict[str, int] = {name: model.body(name).id for name in self.task.scene}
+        self._bodies = {name: self.model.body(name).id for name in self.task.scene}
+        self._poses = {
+            name: slice(tick.STATE_SIZE + 7 * i, tick.STATE_SIZE + 7 * i + 7) for i, name in enumerate(self._bodies)
+        }
         for name, obj in self.task.scene.items():
             if obj.motion == "free":
-                start = int(model.joint(name).qposadr[0])
-                self._free[name] = slice(start, start + 7)
+                q, v = int(self.model.joint(name).qposadr[0]), int(self.model.joint(name).dofadr[0])
+                self._free[name] = (slice(q, q + 7), slice(v, v + 6))
             elif obj.motion == "placed":
-                self._mocap[name] = int(model.body(name).mocapid[0])
+                self._mocap[name] = int(self.model.body(name).mocapid[0])
 
     def _bind_views(self) -> None:
-        d = self.data
-        names = ("mj_step1", "mj_step2")
-        pointers = (self.model._address, d._address)
-        self._addresses = np.array(
-            [*(address_of(n) for n in names), *pointers, address_of("mj_rnePostConstraint")], np.int64
-        )
-        self._ik_addresses = np.array([address_of("mj_kinematics"), *pointers], np.int64)
-        self._root_com = d.subtree_com[self.model.body_rootid[self._tcp]]
-        self._kinematic_views = (d.xpos, d.xquat, d.xanchor, d.xaxis)
+        """Make the tuples of arguments that the compiled loops take; MuJoCo never moves its arrays."""
+        d, tcp, J = self.data, self.kinematics.tcp, np.zeros((6, 7))
+        held = [name for name, obj in self.task.scene.items() if obj.motion == "held"]
+        tool_bodies = np.array([self.model.body(n).id for n in ("fr3_hand", *FINGER_JOINTS, *held)], np.int64)
+        addresses = np.array(
+            [
+                address_of("mj_step1"), address_of("mj_step2"), self.model._address, d._address,
+                address_of("mj_rnePostConstraint"),
+            ], np.int64,
+        )  # fmt: skip
+        frames = (d.xpos, d.xquat, d.xanchor, d.xaxis)
+        root_com = d.subtree_com[self.model.body_rootid[tcp]]
+        dt = self.config.physics_dt_s
+        self._plant = (
+            FINGER_SPEED_M_S * dt, dt, addresses, d.qpos, d.qvel, d.ctrl, d.qfrc_bias, d.qfrc_gravcomp, *frames, tcp,
+            tool_bodies, d.cfrc_ext, root_com, self._wrench, np.zeros(7), J,
+        )  # fmt: skip
+        self._law = (self._target, self._ref, self._gains, self._limits, self._null_q, self._tau)
+        bodies = np.array(list(self._bodies.values()), np.int64)
+        self._readable = (self._out, bodies, d.qpos, d.qvel, *frames, J, tcp, self._wrench)
 
     def connect(self) -> None:
         """Nothing to open: the twin exists as soon as it is made."""
 
     def reset(self, request: ResetRequest) -> RobotState:
-        """Place arm and objects as requested, at rest, and return the first reading.
+        """Begin an episode as requested, at rest, and return the first reading.
 
         Here the simulator resets the scene, which stands for a person who looked at the cell: a latched stop counts as
         acknowledged (it has ended its episode and stays in the guard's counters). Hardware never does this.
 
         Raises:
-            RobotError: The start pose violates the guard's workspace or cannot be reached.
+            RobotError: The start pose violates the guard's workspace or cannot be reached, an object is unknown or its
+                pose is none, or a reset motion was blocked or stopped.
         """
-        d = self.data
         self.guard.check_reset(request.p_BE, request.quat_BE)
-        mujoco.mj_resetData(self.model, d)
-        error = solve_pose(
-            self._ik_addresses, d.qpos, *self._kinematic_views, self._tcp, self._lower, self._upper, self._home,
-            np.asarray(request.p_BE, float), np.asarray(request.quat_BE, float),
-        )  # fmt: skip
-        if error > 1e-4:
+        q_start = self.kinematics.solve(request.p_BE, request.quat_BE)
+        if q_start is None:
             raise RobotError(
-                f"the arm cannot reach the start pose p_BE={np.round(request.p_BE, 3)} m, quat_BE="
-                f"{np.round(request.quat_BE, 3)} (nearest is off by {error:.4f}); move the task's start area"
+                f"the arm cannot reach the start pose p_BE={np.round(request.p_BE, 3).tolist()} m, quat_BE="
+                f"{np.round(request.quat_BE, 3).tolist()} within its joint limits; move the task's start area"
             )
-        self._null_q = d.qpos[:7].copy()
-        finger = min(max(0.5 * request.gripper_width_m, 0.0), FINGER_TRAVEL_M)
-        d.qpos[7:9] = finger
-        d.ctrl[7:9] = finger
-        self._closing, self._open_m = False, max(finger, 0.0)
-        self._place_objects(request.objects)
-        self._tau[:], self._wrench[:] = 0.0, 0.0
-        mujoco.mj_step1(self.model, d)
-        reset_reference(self._ref, d.xpos[self._tcp], d.xquat[self._tcp])
+        objects = self._checked(request.objects)
         if self.guard.stopped:
             self.guard.acknowledge()
+        self._state, self._closing = None, False
+        self._open_m = min(max(0.5 * request.gripper_width_m, 0.0), FINGER_TRAVEL_M)
+        if self.config.reset_motion:
+            if not self._placed:
+                self._place_arm(np.array(HOME_Q), FINGER_TRAVEL_M)
+                self._place_objects(objects)
+            move_to_start(self, request, q_start, self._open_m)
+        else:
+            self._place_arm(q_start, self._open_m)
+        self._place_objects(objects)
+        self._start_law(q_start)
         self.guard.reset_episode()
         return self.observe()
 
-    def _place_objects(self, objects: Mapping[str, NDArray[np.float64]]) -> None:
-        unknown = set(objects) - set(self._free) - set(self._mocap)
-        if unknown:
-            raise RobotError(f"the scene has no object {sorted(unknown)}; it has {sorted(self._bodies)}")
+    def _checked(self, objects: Mapping[str, Vector]) -> dict[str, Vector]:
+        known = [*self._free, *self._mocap]
+        poses: dict[str, Vector] = {}
+        for name, pose in objects.items():
+            if name not in known:
+                raise RobotError(
+                    f"the scene of {self.task.name} has no object '{name}' to place; it has {known}."
+                    + nearest(name, known)
+                )
+            poses[name] = np.asarray(pose, float)
+            if poses[name].shape != (7,) or not np.isfinite(poses[name]).all() or not poses[name][3:].any():
+                raise RobotError(
+                    f"the pose of '{name}' must be seven finite numbers, position [m] and quaternion wxyz, got {pose}"
+                )
+        return poses
+
+    def _place_arm(self, q: Vector, finger_m: float) -> None:
+        """Put arm, hand and every object at rest where a new simulation begins."""
+        d = self.data
+        mujoco.mj_resetData(self.model, d)
+        d.qpos[:7], d.qpos[7:9], d.ctrl[7:9] = q, finger_m, finger_m
+        self._tau[:], self._wrench[:] = 0.0, 0.0
+        self._placed = True
+        mujoco.mj_step1(self.model, d)
+
+    def _place_objects(self, objects: Mapping[str, Vector]) -> None:
         for name, pose in objects.items():
             if name in self._free:
-                self.data.qpos[self._free[name]] = pose
+                q, v = self._free[name]
+                self.data.qpos[q], self.data.qvel[v] = pose, 0.0
             else:
                 self.data.mocap_pos[self._mocap[name]] = pose[:3]
                 self.data.mocap_quat[self._mocap[name]] = pose[3:]
+        mujoco.mj_step1(self.model, self.data)
+
+    def _start_law(self, null_q: Vector) -> None:
+        """Let the Cartesian law hold the measured pose and draw the redundant joint to a posture."""
+        tcp = self.kinematics.tcp
+        reset_reference(self._ref, self.data.xpos[tcp], self.data.xquat[tcp])
+        self._null_q[:] = null_q
 
     def command(self, command: ArmCommand) -> Executed:
         """Pass the command through the guard, run one control period, and return what was executed."""
         if self._state is None:
-            raise RobotError("the twin was commanded before its first reset; call reset first")
-        d = self.data
+            raise RobotError("the twin was commanded before a reset, or after its physics diverged; call reset first")
         now = self._state.stamp_s
         executed = self.guard.check(command, self._state, now, now)
-        self._target[:3], self._target[3:] = executed.p_BE, executed.quat_BE
         self._closing = executed.close_gripper
-        tick.cartesian_period(
-            self._ticks, self._addresses, d.qpos, d.qvel, d.ctrl, d.qfrc_bias, d.qfrc_gravcomp, *self._kinematic_views,
-            self._tcp, self._target, self._ref, self._gains, self._limits, self._null_q, self._tau, self._scratch,
-            self._J, 0.0 if self._closing else self._open_m, FINGER_SPEED_M_S * self.config.physics_dt_s,
-            self.config.physics_dt_s, self._tool_bodies, d.cfrc_ext, self._root_com, self._wrench,
-        )  # fmt: skip
-        self._state = None
-        self.observe()
+        finger_m = 0.0 if self._closing else self._open_m
+        self._drive_to(executed.p_BE, executed.quat_BE, finger_m, self._ticks)
+        self._state = self._read(self.config.cameras)
         return executed
+
+    def _drive_to(self, p: Vector, quat: Vector, finger_m: float, ticks: int) -> None:
+        self._target[:3], self._target[3:] = p, quat
+        tick.cartesian_period(ticks, *self._law, finger_m, *self._plant)
+
+    def drive_to(self, p: Vector, quat: Vector, finger_m: float, ticks: int) -> RobotState:
+        """Run physics under the Cartesian law towards a tool pose in B, past the guard; for resets, which watch it."""
+        self._drive_to(p, quat, finger_m, ticks)
+        return self._read()
+
+    def drive_along(self, plan: Vector, start_s: float, finger_m: float, ticks: int) -> RobotState:
+        """Run physics along a joint move that began `start_s` ago, past the guard; for resets, which watch it."""
+        law = (plan, start_s, self._joint_gains, self._limits, self._q_ref, self._dq_ref, self._tau)
+        tick.joint_period(ticks, *law, finger_m, *self._plant)
+        return self._read()
+
+    def hold(self) -> RobotState:
+        """Let the Cartesian law hold the measured pose and posture from now on, and return the reading."""
+        self._start_law(self.data.qpos[:7])
+        return self._read()
 
     def observe(self) -> RobotState:
         """Return the newest reading, rendered if cameras are configured. Raises `RobotError` if physics diverged."""
         if self._state is None:
-            self._state = self._read()
+            self._state = self._read(self.config.cameras)
         return self._state
 
-    def _read(self) -> RobotState:
-        d = self.data
-        xpos, xquat, xanchor, xaxis = self._kinematic_views
-        tick.read_state(self._out, d.qpos, d.qvel, xpos, xquat, xanchor, xaxis, self._J, self._tcp, self._wrench)
+    def _read(self, cameras: Sequence[str] = ()) -> RobotState:
+        if not tick.read_state(*self._readable):
+            self._state, self._placed = None, False
+            raise RobotError(
+                "the physics of the twin diverged; reset it, and check robot.physics_dt_s and the task's compliance"
+            )
         out = self._out.copy()
-        objects = {n: np.concatenate((xpos[b], xquat[b])) for n, b in self._bodies.items()}
-        if not np.isfinite(out).all():
-            raise RobotError("the physics of the twin diverged; reset it, and check robot.physics_dt_s")
-        images = self._images() if self.config.cameras else {}
+        size = self.config.image_size
         return RobotState(
-            stamp_s=d.time,
+            stamp_s=self.data.time,
             q=out[tick.Q],
             dq=out[tick.DQ],
             p_BE=out[tick.P],
@@ -199,13 +237,9 @@ class ArmTwin:
             F_BE=out[tick.WRENCH],
             gripper_width_m=float(out[33] + out[34]),
             gripper_closing=self._closing,
-            objects=objects,
-            images=images,
+            objects={name: out[where] for name, where in self._poses.items()},
+            images={name: self.render(name, size, size) for name in cameras} if cameras else {},
         )
-
-    def _images(self) -> dict[str, NDArray[np.uint8]]:
-        size = self.config.image_size
-        return {name: self.render(name, size, size) for name in self.config.cameras}
 
     def render(self, camera: str, height: int, width: int) -> NDArray[np.uint8]:
         """Return a picture (height, width, 3) uint8 from a camera of the scene ("front", "wrist", "video")."""
@@ -230,7 +264,14 @@ def make_twin(
     control_hz: float = 0.0,
     cameras: tuple[str, ...] = (),
     image_size: int = 128,
+    reset_motion: bool = False,
 ) -> ArmTwin:
     """Return a twin for a task; the arguments are those of `TwinConfig`."""
-    config = TwinConfig(physics_dt_s=physics_dt_s, control_hz=control_hz, cameras=cameras, image_size=image_size)
+    config = TwinConfig(
+        physics_dt_s=physics_dt_s, control_hz=control_hz, cameras=tuple(cameras), image_size=image_size,
+        reset_motion=reset_motion,
+    )  # fmt: skip
     return ArmTwin(task, config)
+
+
+__all__ = ["ArmTwin", "TwinConfig", "make_twin"]
