@@ -193,7 +193,7 @@ def duration(seconds: float) -> str:
 
 def warnings(s: Snapshot) -> list[str]:
     """Return what a person at the screen should act on."""
-    found = [f"{name}: {state}" for name, state in s.processes.items() if state != "running"]
+    found = [f"{name}: {state}" for name, state in s.processes.items() if state not in ("running", "done")]
     if s.silent_s > _SILENT_WARNING_S:
         found.append(f"nothing was written for {duration(s.silent_s)}")
     if s.disk_free_gib < _DISK_WARNING_GIB:
