@@ -8,6 +8,7 @@ installation or of the user's own `--config-dir`.
 from __future__ import annotations
 
 import dataclasses
+import functools
 import io
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -72,7 +73,7 @@ def compose(overrides: Sequence[str] = (), primary: str = "train", config_dirs: 
     from omegaconf.errors import OmegaConfBaseException
 
     with _tree(config_dirs) as search:
-        check_overrides(overrides, primary, search)
+        check_overrides(overrides, primary, config_dirs)
         try:
             config = hydra_compose(primary, [*search, *overrides], return_hydra_config=True)
             return from_hydra(config, config.hydra.runtime.choices)
@@ -104,8 +105,8 @@ def from_hydra(config: DictConfig, choices: Mapping[str, Any]) -> Composed:
 
 def check_sweep(overrides: Sequence[str], config_dirs: Sequence[str] = ()) -> list[str]:
     """Check the overrides of a sweep before anything is started, and return the names that take several values."""
-    with _tree(config_dirs) as search:
-        check_overrides(overrides, "train", search)
+    with _tree(config_dirs):
+        check_overrides(overrides, "train", config_dirs)
         return [o.key_or_group for o in map(_parse, overrides) if o.is_sweep_override()]
 
 
@@ -152,10 +153,10 @@ def _overlay(local: Mapping[str, Any], recorded: Mapping[str, Any], mine: set[st
     return out
 
 
-def options() -> dict[str, list[str]]:
-    """Return the options of each group of our own tree, without Hydra."""
-    root = Path(__file__).parent / "conf"
-    return {group: sorted(p.stem for p in (root / group).glob("*.yaml")) for group in GROUPS}
+def options(config_dirs: Sequence[str] = ()) -> dict[str, list[str]]:
+    """Return the options of each group, of our own tree and of the user's folders."""
+    roots = [Path(__file__).parent / "conf", *map(Path, config_dirs)]
+    return {group: sorted({p.stem for root in roots for p in (root / group).glob("*.yaml")}) for group in GROUPS}
 
 
 @contextmanager
@@ -202,21 +203,16 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
 
 
-def check_overrides(overrides: Sequence[str], primary: str, search: Sequence[str]) -> None:
+def check_overrides(overrides: Sequence[str], primary: str, config_dirs: Sequence[str]) -> None:
     """Raise `ConfigError` for an override that cannot be read, or that names what does not exist."""
-    from hydra import compose as hydra_compose
-    from hydra.errors import HydraException
-
     parsed = [_parse(text) for text in overrides]
-    choosing = [text for text, o in zip(overrides, parsed, strict=True) if o.key_or_group in GROUPS]
     for override in parsed:
         if override.key_or_group in GROUPS:
-            _check_choice(override)
-    try:
-        base = hydra_compose(primary, [*search, *(t for t in choosing if not _parse(t).is_sweep_override())])
-    except HydraException as e:
-        raise ConfigError(_sentence(e)) from e
-    known = list(_paths(base))
+            _check_choice(override, options(config_dirs)[override.key_or_group])
+    chosen = [o for o in parsed if o.key_or_group in GROUPS and not o.is_sweep_override()]
+    if len(chosen) == len(parsed):
+        return  # nothing but choices, and those exist
+    known = _known(primary, tuple(search_path(config_dirs)), tuple(o.input_line or "" for o in chosen))
     for override in parsed:
         name = override.key_or_group
         if name in GROUPS or name.startswith("hydra") or override.is_add() or override.is_force_add():
@@ -225,28 +221,29 @@ def check_overrides(overrides: Sequence[str], primary: str, search: Sequence[str
             raise ConfigError(unknown_setting(name, known))
 
 
-def _check_choice(override: Override) -> None:
+@functools.lru_cache(maxsize=64)
+def _known(primary: str, search: tuple[str, ...], choices: tuple[str, ...]) -> tuple[str, ...]:
+    """Return every name that can be set, given what the groups are."""
+    from hydra import compose as hydra_compose
+    from hydra.errors import HydraException
+
+    try:
+        return tuple(_paths(hydra_compose(primary, [*search, *choices])))
+    except HydraException as e:
+        raise ConfigError(_sentence(e)) from e
+
+
+def _check_choice(override: Override, have: Sequence[str]) -> None:
     """Raise `ConfigError` if a group has no such option."""
     group = override.key_or_group
     if override.is_sweep_override():
         words = [str(v) for v in override.sweep_string_iterator()]
     else:
         words = [override.get_value_element_as_str()]
-    have = _options_of(group)
     for word in words:
-        if word not in have and word != "null":
+        if word not in have:
             listed = ", ".join(have)
             raise ConfigError(f"there is no {group} '{word}'; there are {listed}.{nearest(word, have)}")
-
-
-def _options_of(group: str) -> list[str]:
-    """Return the options of a group over the whole search path; without one, of our own tree."""
-    from hydra.core.global_hydra import GlobalHydra
-
-    if not GlobalHydra.instance().is_initialized():
-        return options()[group]
-    loader = GlobalHydra.instance().config_loader()
-    return sorted(set(loader.get_group_options(group)) | set(options()[group]))
 
 
 def _parse(text: str) -> Override:
