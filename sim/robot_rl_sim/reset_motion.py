@@ -86,9 +86,9 @@ class _Motion:
         self._last_finger_m = finger_m
 
     def open_gripper(self) -> None:
-        """Hold still while the fingers open, so that what was pressed against comes to rest."""
-        p, quat = self._state.p_BE, self._state.quat_BE
+        """Give way to what the tool presses against, while the fingers open; not watched, for the force is still on."""
         for _ in range(round(FINGERS_S / self._look_s)):
+            p, quat = self._state.p_BE, self._state.quat_BE
             self._state = self._twin.drive_to(p, quat, self._finger_m, self._ticks)
 
     def retreat(self) -> None:
