@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import difflib
 import signal
 import sys
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from typing import NoReturn
 
-from robot_rl.errors import ConfigError, nearest
+from robot_rl.errors import ConfigError
 
 
 class Parser(argparse.ArgumentParser):
@@ -58,8 +59,9 @@ def parse(made: Parser, arguments: Sequence[str]) -> tuple[argparse.Namespace, l
     for text in rest:
         if text.startswith("-"):
             name = text.partition("=")[0]
-            hint = nearest(name, known)
-            if not hint and name.startswith("--"):
+            close = difflib.get_close_matches(name, known, n=1, cutoff=0.75)
+            hint = f" Did you mean '{close[0]}'?" if close else ""
+            if not close and name.startswith("--"):
                 hint = f" A setting is written without dashes: {name.lstrip('-')}=..."
             raise ConfigError(f"there is no option '{name}'.{hint} See: {made.prog} --help")
     return options, rest
