@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,8 @@ Frame = NDArray[np.uint8]
 
 MOMENTS = (0.0, 0.45, 0.75, 1.0)  # of the episode, where a frame is taken
 CAPTION_BAR = 1 / 15  # of the height of a filmed frame, below the picture
-WINDOW = 20  # episodes of the rolling success rate
+WINDOW = 20  # episodes of the rolling success rate and median
+FEWEST = 5  # episodes from which a curve is drawn
 BYTES = 300_000  # what a README's picture may weigh
 BLUE, ORANGE, GREY = "#2f6fb3", "#d98324", "#6b7280"
 
@@ -92,10 +94,13 @@ def draw(run: RunData, out: Path) -> None:
     picture = mosaic(frames_of(run))
     figure = Figure(figsize=(10.0, 4.1), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
-    film, curve = figure.subplots(1, 2, width_ratios=(1.0, 1.25))
+    grid = figure.add_gridspec(2, 2, width_ratios=(1.0, 1.25), height_ratios=(1.4, 1.0))
+    film = figure.add_subplot(grid[:, 0])
     film.imshow(picture)
     film.set_axis_off()
-    _draw_curve(curve, run)
+    success = figure.add_subplot(grid[0, 1])
+    _draw_success(success, run)
+    _draw_time(figure.add_subplot(grid[1, 1], sharex=success), run)
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(out, dpi=110)
@@ -104,12 +109,15 @@ def draw(run: RunData, out: Path) -> None:
         raise StorageError(f"could not write {out}: {e.strerror or e}") from e
 
 
-def _draw_curve(axes: Any, run: RunData) -> None:
+def _draw_success(axes: Any, run: RunData) -> None:
+    """Draw success in practice against minutes, with the clone and the evaluation."""
     practice = autonomous(run.episodes)
-    minutes = np.array([number(row.get("t_s")) for row in practice]) / 60.0
+    minutes = _minutes(practice)
     rate = 100.0 * rolling_rate([bool(row.get("success")) for row in practice], WINDOW)
-    whole = slice(WINDOW - 1, None)  # from the first full window on
-    axes.plot(minutes[whole], rate[whole], color=BLUE, linewidth=2.0, label=f"practice, last {WINDOW} episodes")
+    shown = slice(FEWEST - 1, None)
+    axes.plot(
+        minutes[shown], rate[shown], color=BLUE, linewidth=2.0, label=f"practice, up to the last {WINDOW} episodes"
+    )
     if run.clone is not None:
         clone = success_summary(run.clone.episodes)
         label = f"cloned demonstrations, {clone.successes} of {clone.n}"
@@ -119,11 +127,37 @@ def _draw_curve(axes: Any, run: RunData) -> None:
     bars = [[100.0 * (final.rate - final.low)], [100.0 * (final.high - final.rate)]]
     label = f"evaluation, {final.successes} of {final.n} (95 % interval)"
     axes.errorbar([end], [100.0 * final.rate], yerr=bars, fmt="o", color=ORANGE, capsize=3.0, label=label)
-    axes.set(xlim=(0.0, 1.05 * end or 1.0), ylim=(0.0, 104.0), xlabel="minutes of training", ylabel="success [%]")
+    axes.set(xlim=(0.0, 1.05 * end or 1.0), ylim=(0.0, 106.0), ylabel="success [%]")
     axes.set_title(_title(run.facts), loc="left", fontsize=11)
+    axes.tick_params(labelbottom=False)
+    _finish(axes)
+
+
+def _draw_time(axes: Any, run: RunData) -> None:
+    """Draw the time to success in practice against minutes, with that of the demonstrations and of the evaluation."""
+    done = [row for row in autonomous(run.episodes) if row.get("success")]
+    minutes, taken_s = _minutes(done), np.array([number(row.get("duration_s")) for row in done])
+    ends = range(FEWEST, len(done) + 1)
+    median_s = [float(np.median(taken_s[max(0, end - WINDOW) : end])) for end in ends]
+    axes.plot(minutes[FEWEST - 1 :], median_s, color=BLUE, linewidth=2.0, label="practice, median")
+    demos_s = [number(row.get("duration_s")) for row in run.demos]
+    if demos_s:
+        axes.axhline(np.median(demos_s), color=GREY, linestyle=":", linewidth=1.4, label="demonstrations")
+    final_s = success_summary(run.final.episodes if run.final else []).median_time_to_success_s
+    if minutes.size and math.isfinite(final_s):
+        axes.plot([minutes[-1]], [final_s], "o", color=ORANGE)
+    axes.set(ylim=(0.0, None), xlabel="minutes of training", ylabel="time to success [s]")
+    _finish(axes)
+
+
+def _minutes(rows: Sequence[Mapping[str, object]]) -> NDArray[np.float64]:
+    return np.array([number(row.get("t_s")) for row in rows]) / 60.0
+
+
+def _finish(axes: Any) -> None:
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.2)
-    axes.legend(loc="lower right", frameon=False, fontsize=9)
+    axes.legend(loc="lower right", frameon=False, fontsize=8.5)
 
 
 def _title(facts: Row) -> str:
