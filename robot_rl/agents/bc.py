@@ -12,6 +12,7 @@ from jax import Array
 from numpy.typing import NDArray
 
 from robot_rl.agents.actor import Actor
+from robot_rl.agents.compiling import compile_update
 from robot_rl.agents.config import AgentConfig
 from robot_rl.agents.networks import Params
 from robot_rl.agents.trees import checked, on_device, zeros_of
@@ -35,7 +36,7 @@ class CloningAgent:
         self._sizes: dict[str, tuple[int, ...]] = {"state": (observation_spec.size,), "action": (action_spec.size,)}
         self._sizes["demo"] = ()
         self.optimiser = optax.adam(config.clone_lr)
-        self._update = jax.jit(self._update_group, donate_argnums=0)
+        self._update = compile_update(self._update_group)
 
     def init(self, seed: int) -> CloningState:
         """Return a fresh state."""

@@ -13,6 +13,7 @@ Activation = Literal["tanh", "relu"]
 CriticLoss = Literal["mse", "hl_gauss"]
 CloneLoss = Literal["nll", "mse"]
 ActorQ = Literal["mean", "min"]
+ChoiceLoss = Literal["gradient", "project"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +46,11 @@ class AgentConfig:
         init_std: Its value before any training.
         actor_q: Value that the actor climbs: the mean or the minimum over critics.
         actor_subset: How many critics, drawn for every update of the actor, that is taken over; None means all.
+        choice_loss: How the discrete choice follows the values. "gradient" climbs their expectation exactly; it keeps a
+            cloned choice where values hardly differ, but its gradient vanishes once a choice is almost certain.
+            "project" moves towards the softmax of the values over the choice temperature (cross entropy), which also
+            corrects a choice that is certain and wrong.
+        choice_weight: Weight of the loss of "project".
         normalise_q: Divide that value by its mean magnitude over the batch, so that a clone weight means the same
             whatever the rewards are.
         bc_loss: "nll" for the likelihood of the squashed Gaussian; "mse" for the squared error of its mode, with the
@@ -80,6 +86,8 @@ class AgentConfig:
     init_std: float = 0.5
     actor_q: ActorQ = "mean"
     actor_subset: int | None = None
+    choice_loss: ChoiceLoss = "gradient"
+    choice_weight: float = 0.1
     normalise_q: bool = False
     bc_loss: CloneLoss = "nll"
     bc_clip: float = 0.98
@@ -137,7 +145,7 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "value_bins": (lambda v: _is_int(v) and v >= 2, "a whole number of at least 2"),
     **dict.fromkeys(("layer_norm", "actor_layer_norm", "entropy_backup", "normalise_q"), _SWITCH),
     **dict.fromkeys(("critic_lr", "actor_lr", "temperature_lr", "clone_lr", "min_std", "bc_std"), _POSITIVE),
-    **dict.fromkeys(("init_temperature", "init_choice_temperature"), _POSITIVE),
+    **dict.fromkeys(("init_temperature", "init_choice_temperature", "choice_weight"), _POSITIVE),
     **dict.fromkeys(("value_min", "value_max", "max_std", "init_std"), _FINITE),
     "target_entropy": (
         lambda v: v is None or _is_number(v),
@@ -152,4 +160,5 @@ _WORDS = {
     "critic_loss": get_args(CriticLoss),
     "bc_loss": get_args(CloneLoss),
     "actor_q": get_args(ActorQ),
+    "choice_loss": get_args(ChoiceLoss),
 }

@@ -11,7 +11,8 @@ One call of `Agent.update` does a whole group of critic updates on the device:
     L_pi = -q_weight sum_k pi(k|s) mean_i Q_i(s, a)[k] + alpha log pi(a|s) - alpha_k H(pi(k|s)) + bc_weight L_clone
 
 The minimum is taken choice by choice, before the expectation. Only the drawn critics are evaluated. Each group of
-parameters (actor, critics, temperatures) has its own optimiser and nothing else moves it.
+parameters (actor, critics, temperatures) has its own optimiser and nothing else moves it. `AgentConfig.choice_loss`
+offers another way for the choice to follow the values.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -31,52 +32,15 @@ from numpy.typing import NDArray
 from robot_rl.agents import networks
 from robot_rl.agents.actor import Actor
 from robot_rl.agents.bc import clone_steps
+from robot_rl.agents.compiling import compile_update
 from robot_rl.agents.config import AgentConfig
 from robot_rl.agents.networks import Mlp, Params
 from robot_rl.agents.schedule import check_schedule
+from robot_rl.agents.state import AgentState, Noise
 from robot_rl.agents.trees import checked, on_device, zeros_of
 from robot_rl.specs import ActionSpec, ObservationSpec
 
 Info = dict[str, Array]
-
-
-class AgentState(NamedTuple):
-    """Everything that training changes: a pytree of arrays.
-
-    Attributes:
-        actor, critic, target: Parameters by name.
-        log_temperature: (2,) of the continuous action's entropy and of the discrete choice's.
-        actor_opt, critic_opt, temperature_opt: Optimiser states.
-        clone_opt: The actor's optimiser while it is cloned, so that training starts with a fresh one.
-        key: (2,) uint32 random state.
-        step: Critic updates done.
-    """
-
-    actor: Any
-    critic: Any
-    target: Any
-    log_temperature: Any
-    actor_opt: Any
-    critic_opt: Any
-    temperature_opt: Any
-    clone_opt: Any
-    key: Any
-    step: Any
-
-
-class Noise(NamedTuple):
-    """The random numbers of one critic update.
-
-    Attributes:
-        next_action, action: (B, C) standard normal.
-        drawn: (target_subset,) critics of the target, each once.
-        actor_drawn: (actor_subset,) critics of the actor's value, each once.
-    """
-
-    next_action: Array
-    action: Array
-    drawn: Array
-    actor_drawn: Array
 
 
 class Agent:
@@ -100,8 +64,8 @@ class Agent:
         self._critic_opt = optax.adam(config.critic_lr)
         self._temperature_opt = optax.scale_by_adam()
         self._clone_opt = optax.adam(config.clone_lr)
-        self._update = jax.jit(self._update_group, donate_argnums=0)
-        self._clone = jax.jit(self._clone_group, donate_argnums=0)
+        self._update = compile_update(self._update_group)
+        self._clone = compile_update(self._clone_group)
 
     def init(self, seed: int) -> AgentState:
         """Return a fresh state. Nothing is compiled: the numbers are drawn by numpy."""
@@ -261,19 +225,17 @@ class Agent:
             q = self._values(critic, jnp.concatenate([x, jnp.tanh(u)], axis=1))
             q = q.min(axis=0) if self.config.actor_q == "min" else q.mean(axis=0)
             probability = jnp.exp(out.log_choice)
-            value = (probability * q).sum(axis=-1)
             choice_entropy = -(probability * out.log_choice).sum(axis=-1).mean()
-            size = jnp.maximum(jnp.abs(jax.lax.stop_gradient(value)).mean(), 1e-3) if self.config.normalise_q else 1.0
+            value, choice = self._climb(q, out.log_choice, probability, alpha[1], schedule["q_weight"])
             clone = self.actor.clone_loss(out, batch["action"], batch["demo"])
-            loss = -schedule["q_weight"] * value.mean() / size + schedule["bc_weight"] * clone
-            loss = loss + alpha[0] * log_prob.mean() - alpha[1] * choice_entropy
+            loss = choice + alpha[0] * log_prob.mean() + schedule["bc_weight"] * clone
             entropy = jnp.stack([-log_prob.mean(), choice_entropy])
             info = {
                 "actor_loss": loss,
-                "actor_q": value.mean(),
+                "actor_q": value,
                 "entropy": entropy[0],
                 "choice_entropy": choice_entropy,
-                "action_std": jnp.exp(out.log_std).mean(),
+                "action_std": jnp.exp(out.log_std).sum() / max(out.log_std.size, 1),
                 "bc_loss": clone,
                 "temperature": alpha[0],
                 "choice_temperature": alpha[1],
@@ -290,6 +252,25 @@ class Agent:
         updates, temperature_opt = self._temperature_opt.update(alpha * (entropy - self._entropy), temperature_opt)
         log_temperature = log_temperature - self.config.temperature_lr * scale * jnp.asarray(updates)
         return (actor, actor_opt, log_temperature, temperature_opt), info
+
+    def _climb(self, q: Array, log_choice: Array, probability: Array, alpha: Array, weight: Array):
+        """Return the expected value and the loss that climbs it, with the entropy of the choice.
+
+        Args:
+            q: (B, K) values of the sampled continuous actions.
+            log_choice: (B, K).
+            probability: (B, K), its exponential.
+            alpha: Temperature of the choice.
+            weight: Of the value.
+        """
+        cfg, stop = self.config, jax.lax.stop_gradient
+        value = (probability * q).sum(axis=-1).mean()
+        size = jnp.maximum(jnp.abs(stop((probability * q).sum(axis=-1))).mean(), 1e-3) if cfg.normalise_q else 1.0
+        if cfg.choice_loss == "gradient" or self._k == 1:
+            return value, -weight * value / size + alpha * (probability * log_choice).sum(axis=-1).mean()
+        wanted = jax.nn.softmax(stop(q) * weight / (size * alpha), axis=-1)
+        projection = -(wanted * log_choice).sum(axis=-1).mean()
+        return value, -weight * (stop(probability) * q).sum(axis=-1).mean() / size + cfg.choice_weight * projection
 
     def _clone_group(self, state: AgentState, batches: dict[str, Array]) -> tuple[AgentState, Info]:
         actor, opt, info = clone_steps(self.actor, self._clone_opt, state.actor, state.clone_opt, batches)

@@ -1,12 +1,25 @@
-"""Keeping compiled programs on disk, so that a restarted learner need not compile them again."""
+"""How the agents' programs are compiled, and kept on disk if asked."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import jax
 
 from robot_rl.errors import StorageError
+
+
+def compile_update(update: Callable[..., Any]) -> Any:
+    """Return `update` compiled, its first argument donated.
+
+    On a CPU LLVM's first level of optimisation is asked for: the programs run as fast as with all, and compile in three
+    quarters of the time. Whoever has told JAX not to optimise (`jax_disable_most_optimizations`) is obeyed.
+    """
+    plain = jax.default_backend() != "cpu" or jax.config.read("jax_disable_most_optimizations")
+    options: dict[str, Any] | None = None if plain else {"xla_backend_optimization_level": 1}
+    return jax.jit(update, donate_argnums=0, compiler_options=options)
 
 
 def enable_compilation_cache(folder: Path) -> None:
