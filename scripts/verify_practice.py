@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 rows += measured(name, runner)
         complete = True
     except KeyboardInterrupt:
-        console.print("stopped; the rows below are those that were measured")
+        console.print("stopped; the rows below were measured" if rows else "stopped before anything was measured")
     except RobotRLError as e:
         sys.stderr.write(f"verify-practice: {e}\n")
         return 2
