@@ -1,4 +1,4 @@
-"""Inverse kinematics for resets: a damped Gauss-Newton search that always starts from the home posture."""
+"""Inverse kinematics for resets: a damped Gauss-Newton search that always starts from the same postures."""
 
 from __future__ import annotations
 
@@ -13,9 +13,14 @@ from robot_rl_sim.fr3 import ARM_JOINTS, HOME_Q
 from robot_rl_sim.native import address_of, call_mj
 from robot_rl_sim.tick import F64, fill_jacobian
 
-DAMPING = 1e-4
+STEPS, POSTURE_STEPS = 60, 25  # the first ones also draw the arm to the home posture, the rest only close in
+POSTURE = 0.1
 JOINT_MARGIN_RAD = 0.02  # a start pose keeps this far from the arm's joint limits
-REACHED = 1e-4  # m and rad, summed
+REACHED = 1e-6  # m and rad, summed
+# Searched from in this order: home, then home with the elbow or the wrist turned, for poses at a joint limit.
+STARTS = np.array(HOME_Q) + 0.6 * np.array(
+    [(0,) * 7, (1, 0, -1, 0, 0, 0, 0), (-1, 0, 1, 0, 0, 0, 0), (0, 0, 0, 0, 1, 0, -1), (0, 0, 0, 0, -1, 0, 1)]
+)
 
 
 @kernel
@@ -49,17 +54,18 @@ def solve_pose(
     e = np.zeros(6)
     qpos[:7] = home
     error = np.inf
-    for _ in range(60):
+    for i_step in range(STEPS):
         call_mj(addresses[0], addresses[1], addresses[2])
         fill_jacobian(J, xpos[tcp], xanchor, xaxis)
         e[0:3] = p_wanted - xpos[tcp]
         e[3:6] = rotvec_from_quat(quat_mul(quat_wanted, quat_conj(xquat[tcp])))
         error = np.sqrt(np.sum(e[0:3] ** 2)) + np.sqrt(np.sum(e[3:6] ** 2))
-        A = J @ J.T + DAMPING * np.eye(6)
-        drift = 0.1 * (home - qpos[:7])
-        step = J.T @ np.linalg.solve(A, e - J @ drift) + drift
-        if error < 1e-10 and np.max(np.abs(step)) < 1e-9:
+        if error < 1e-12 and i_step > POSTURE_STEPS:
             break
+        # Far away the steps are damped; near the goal they are Newton's, or damping would leave an error.
+        A = J @ J.T + (1e-10 + 1e-4 * min(error, 1.0)) * np.eye(6)
+        drift = (POSTURE if i_step < POSTURE_STEPS else 0.0) * (home - qpos[:7])
+        step = J.T @ np.linalg.solve(A, e - J @ drift) + drift
         size = np.max(np.abs(step))
         if size > 0.3:
             step *= 0.3 / size
@@ -90,8 +96,11 @@ class ArmKinematics:
     def solve(self, p_BE: Vector, quat_BE: Vector) -> Vector | None:
         """Return joint positions (7,) [rad] that bring the tool to a pose in B, or None where there are none."""
         pose = (np.asarray(p_BE, float), np.asarray(quat_BE, float) / np.linalg.norm(quat_BE))
-        error = solve_pose(self._addresses, *self._views, self.tcp, self.lower, self.upper, np.array(HOME_Q), *pose)
-        return self._data.qpos[:7].copy() if error < REACHED else None
+        for start in STARTS:
+            error = solve_pose(self._addresses, *self._views, self.tcp, self.lower, self.upper, start, *pose)
+            if error < REACHED:
+                return self._data.qpos[:7].copy()
+        return None
 
     def tool_pose(self, q: Vector) -> tuple[Vector, Vector]:
         """Return position (3,) [m] and orientation (4,) wxyz of the tool in B at joint positions (7,) [rad]."""

@@ -39,7 +39,10 @@ def _library() -> ctypes.CDLL:
 
 def address_of(name: str) -> int:
     """Return the address of a MuJoCo C function, to be passed to `call_mj`."""
-    address = ctypes.cast(getattr(_library(), name), ctypes.c_void_p).value
+    try:
+        address = ctypes.cast(getattr(_library(), name), ctypes.c_void_p).value
+    except AttributeError:
+        address = None
     if not address:
         raise MissingDependency(f"MuJoCo's function {name}", "the twin's compiled loop", "pip install -U mujoco")
     return address

@@ -27,6 +27,9 @@ def build_spec(scene: Mapping[str, SceneObject], physics_dt_s: float) -> mujoco.
     Args:
         scene: Objects by name.
         physics_dt_s: Physics time step.
+
+    Raises:
+        RobotError: An object has a name of the arm's, or a shape that is none.
     """
     spec = mujoco.MjSpec()
     spec.modelname = "fr3_twin"
@@ -43,9 +46,27 @@ def build_spec(scene: Mapping[str, SceneObject], physics_dt_s: float) -> mujoco.
     _set_visuals(spec)
     _add_surroundings(spec)
     tcp = add_arm(spec)
+    taken = {body.name for body in spec.bodies}
     for name, obj in scene.items():
+        if name in taken:
+            raise RobotError(
+                f"an object of the task is named '{name}', which the twin itself uses; choose another name"
+            )
         _add_object(spec, tcp, name, obj)
     return spec
+
+
+def compile_scene(spec: mujoco.MjSpec, name: str) -> mujoco.MjModel:
+    """Compile the scene of a task.
+
+    Raises:
+        RobotError: MuJoCo cannot build it, for instance because a free object weighs nothing.
+    """
+    try:
+        return spec.compile()
+    except ValueError as error:
+        why = " ".join(str(error).split())
+        raise RobotError(f"MuJoCo cannot build the scene of {name} ({why}); correct the task's objects") from error
 
 
 def _set_visuals(spec: mujoco.MjSpec) -> None:
@@ -105,15 +126,16 @@ def _add_object(spec: mujoco.MjSpec, tcp: mujoco.MjsBody, name: str, obj: SceneO
 
 
 def _volume(name: str, geom: Geom) -> float:
-    need = {"box": 3, "cylinder": 2, "sphere": 1}[geom.kind]
-    if len(geom.size_m) != need or min(geom.size_m) <= 0.0:
-        raise RobotError(
-            f"object '{name}' has a {geom.kind} with sizes {geom.size_m}; a {geom.kind} takes {need} positive sizes"
-        )
     s = geom.size_m
-    return {"box": lambda: 8 * s[0] * s[1] * s[2], "cylinder": lambda: 2 * np.pi * s[0] ** 2 * s[1]}.get(
-        geom.kind, lambda: 4.19 * s[0] ** 3
-    )()
+    need = {"box": 3, "cylinder": 2, "sphere": 1}.get(geom.kind, 0)
+    if not need or len(s) != need or not min(s) > 0.0:
+        raise RobotError(
+            f"object '{name}' has a {geom.kind} with sizes {s}; a box takes 3 positive half sizes, a cylinder a radius "
+            "and half a height, a sphere a radius"
+        )
+    if geom.kind == "box":
+        return 8.0 * s[0] * s[1] * s[2]
+    return 2.0 * np.pi * s[0] ** 2 * s[1] if geom.kind == "cylinder" else 4.0 / 3.0 * np.pi * s[0] ** 3
 
 
 def _add_geom(body: mujoco.MjsBody, obj: SceneObject, geom: Geom, mass: float) -> None:

@@ -21,7 +21,7 @@ from robot_rl_sim.fr3 import FINGER_JOINTS, FINGER_TRAVEL_M, HOME_Q
 from robot_rl_sim.kinematics import ArmKinematics
 from robot_rl_sim.native import address_of, log_warnings
 from robot_rl_sim.reset_motion import move_to_start
-from robot_rl_sim.scenes import build_spec
+from robot_rl_sim.scenes import build_spec, compile_scene
 from robot_rl_sim.settings import TwinConfig, whole_ticks
 
 FINGER_SPEED_M_S = 0.1
@@ -44,7 +44,7 @@ class ArmTwin:
         self._ticks = whole_ticks(self.period_s, self.config.physics_dt_s)
         log_warnings()
         spec = build_spec(task.scene, self.config.physics_dt_s)
-        self.model = spec.compile()
+        self.model = compile_scene(spec, task.name)
         self.data = mujoco.MjData(self.model)
         self.guard = Guard(task.limits, self.period_s)
         self.kinematics = ArmKinematics(self.model)
