@@ -110,7 +110,7 @@ class _Motion:
     def go_straight(self, p: Vector, quat: Vector, what: str) -> None:
         """Move the tool in a straight line to a pose in B and come to rest near there.
 
-        Friction weighs more the further the arm is stretched, so the place is not exact; the joint move starts anywhere.
+        Friction weighs more the further the arm is stretched, so the place is not exact, and need not be.
 
         Raises:
             RobotError: It stays far off.

@@ -97,8 +97,8 @@ def _add_surroundings(spec: mujoco.MjSpec) -> None:
     table.friction = (0.9, 0.005, 0.0001)
     front = world.add_camera(name="front", pos=(1.25, 0.0, 0.55), fovy=42.0)
     _look_at(front, (1.25, 0.0, 0.55), (0.45, 0.0, 0.08))
-    side = world.add_camera(name="video", pos=(1.15, -0.85, 0.65), fovy=38.0)
-    _look_at(side, (1.15, -0.85, 0.65), (0.38, 0.0, 0.16))
+    side = world.add_camera(name="video", pos=(1.25, -0.95, 0.75), fovy=40.0)
+    _look_at(side, (1.25, -0.95, 0.75), (0.30, 0.0, 0.28))
 
 
 def _look_at(camera: mujoco.MjsCamera, eye: tuple[float, float, float], at: tuple[float, float, float]) -> None:
