@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal, get_args
 
-from robot_rl.errors import ConfigError
+from robot_rl.errors import ConfigError, nearest
+
+ModelName = Literal["primitive", "menagerie"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,6 +20,8 @@ class TwinConfig:
         control_hz: Control rate of the environment; 0 takes the task's.
         cameras: Which cameras `observe` renders.
         image_size: Height and width of their pictures.
+        model: How the arm looks: "primitive" shapes, or the meshes of MuJoCo Menagerie (`robot_rl_sim.menagerie`).
+            Kinematics, inertias and contacts are ours in both.
         reset_motion: Drive the arm to the start of an episode, as hardware does, instead of placing it there.
     """
 
@@ -24,6 +29,7 @@ class TwinConfig:
     control_hz: float = 0.0
     cameras: tuple[str, ...] = ()
     image_size: int = 128
+    model: ModelName = "primitive"
     reset_motion: bool = False
 
     def __post_init__(self) -> None:
@@ -36,6 +42,11 @@ class TwinConfig:
             raise ConfigError(f"robot.control_hz must be a positive rate or 0 for the task's, got {self.control_hz}")
         if not 8 <= self.image_size <= 960:
             raise ConfigError(f"robot.image_size must be from 8 to 960 pixels, got {self.image_size}; 128 is usual")
+        if self.model not in get_args(ModelName):
+            allowed = list(get_args(ModelName))
+            raise ConfigError(
+                f"robot.model must be one of {allowed}, got '{self.model}'.{nearest(self.model, allowed)}"
+            )
 
 
 def whole_ticks(period_s: float, dt_s: float) -> int:

@@ -22,7 +22,7 @@ from robot_rl_sim.kinematics import ArmKinematics
 from robot_rl_sim.native import address_of, log_warnings
 from robot_rl_sim.reset_motion import move_to_start
 from robot_rl_sim.scenes import build_spec, compile_scene
-from robot_rl_sim.settings import TwinConfig, whole_ticks
+from robot_rl_sim.settings import ModelName, TwinConfig, whole_ticks
 
 FINGER_SPEED_M_S = 0.1
 
@@ -44,6 +44,10 @@ class ArmTwin:
         self._ticks = whole_ticks(self.period_s, self.config.physics_dt_s)
         log_warnings()
         spec = build_spec(task.scene, self.config.physics_dt_s)
+        if self.config.model == "menagerie":
+            from robot_rl_sim.menagerie import dress
+
+            dress(spec)
         self.model = compile_scene(spec, task.name)
         self.data = mujoco.MjData(self.model)
         self.guard = Guard(task.limits, self.period_s)
@@ -264,12 +268,13 @@ def make_twin(
     control_hz: float = 0.0,
     cameras: tuple[str, ...] = (),
     image_size: int = 128,
+    model: ModelName = "primitive",
     reset_motion: bool = False,
 ) -> ArmTwin:
     """Return a twin for a task; the arguments are those of `TwinConfig`."""
     config = TwinConfig(
         physics_dt_s=physics_dt_s, control_hz=control_hz, cameras=tuple(cameras), image_size=image_size,
-        reset_motion=reset_motion,
+        model=model, reset_motion=reset_motion,
     )  # fmt: skip
     return ArmTwin(task, config)
 
