@@ -14,7 +14,7 @@ from rich.text import Text
 from robot_rl.jsonl import write_json_atomic, write_text_atomic
 from robot_rl.runs import git_commit, machine, versions
 
-MARKS = {True: ("holds", "green"), False: ("FAILS", "bold red"), None: ("not measured", "yellow")}
+MARKS = {True: ("holds", "green"), False: ("FAILS", "bold red"), None: ("cannot here", "yellow")}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,7 +26,7 @@ class Row:
         what: The claim in words.
         measured: What was found.
         bar: What is asked for.
-        holds: Whether it is met; None when it could not be measured here, which is no failure.
+        holds: Whether it is met; None when this machine cannot show it, which is no failure.
     """
 
     stage: str

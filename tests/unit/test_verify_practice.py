@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import verify_practice
-from verify import bad_input, demo, suite
+from verify import bad_input, bench, demo, suite
 from verify.children import Finished, Runner
 from verify.rows import Row, at_least, at_most, write
 
@@ -58,6 +58,20 @@ def test_tests_are_read_with_their_file_and_result(tmp_path: Path) -> None:
     ]
     path.write_text("<testsuites><test")
     assert suite.read_cases(path) == []
+
+
+@pytest.mark.parametrize(
+    ("rate", "floor", "holds"), [(120.0, 300.0, True), (90.0, 300.0, False), (40.0, 60.0, None), (20.0, 60.0, False)]
+)
+def test_a_speed_below_its_bar_is_excused_only_by_a_floor_that_was_measured(
+    rate: float, floor: float, holds: bool | None
+) -> None:
+    rows = {"critic updates": {"value": rate}, "critic updates, of the floor": {"baseline": floor}}
+    assert bench.judge(rows)[0].holds is holds
+
+
+def test_a_speed_that_is_missing_fails() -> None:
+    assert [row.holds for row in bench.judge({})] == [False, False, False]
 
 
 def test_what_is_red_is_found_at_its_height() -> None:
@@ -115,7 +129,7 @@ def test_rows_are_kept_as_table_and_json(tmp_path: Path) -> None:
     assert not facts["complete"]
     text = (tmp_path / "table.txt").read_text()
     assert "demo: training" in text
-    assert "not measured" in text
+    assert "cannot here" in text
 
 
 def test_stages_are_chosen_by_name(capsys: pytest.CaptureFixture[str]) -> None:
