@@ -60,7 +60,8 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             raise SpecError("an arm's action must begin with the groups 'translation' (3) and 'rotation' (3)")
         self._scale = np.repeat([spec.continuous["translation"].scale, spec.continuous["rotation"].scale], 3)
         self._gripper = spec.discrete.get("gripper")
-        self._p, self._q, self._delta = np.zeros(3), np.zeros(4), np.zeros(6)
+        self._delta = np.zeros(6)
+        self._low, self._high = np.full(spec.size, -1.0, np.float32), np.full(spec.size, 1.0, np.float32)
         self._state: RobotState | None = None
         self._step = 0
 
@@ -91,9 +92,10 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             Observation, reward, terminated (the task ended), truncated (the clock or the guard ended), info.
         """
         before = self.robot_state
-        requested = np.clip(np.asarray(action, np.float32), -1.0, 1.0)
-        if requested.shape != self.action_space.shape:
-            raise SpecError(f"an action has shape {self.action_space.shape}, got {requested.shape}")
+        requested = np.asarray(action, np.float32)
+        if requested.shape != self._low.shape:
+            raise SpecError(f"an action has shape {self._low.shape}, got {requested.shape}")
+        requested = np.minimum(np.maximum(requested, self._low), self._high)  # np.clip takes four times as long
         executed = self.robot.command(self._to_command(requested, before))
         state = self._state = self.robot.observe()
         self._step += 1

@@ -187,11 +187,11 @@ class LearnerRun:
         return bool(received)
 
     def finish(self) -> None:
-        """Tell the actors that the run is complete, and save."""
+        """Tell the actors that the run is complete, and save; raises `StorageError` if the disk does not take it."""
         self._publish()
         self.link.set_status(self.learner.status())
         self.measure()
-        self.checkpoint()
+        self.checkpoint(required=True)
 
     def measure(self) -> None:
         """Write a row of metrics."""
@@ -210,8 +210,12 @@ class LearnerRun:
         self._measured_s, self._measured = now_s, (self.learner.env_steps, self.learner.updates)
         self._write_metrics("train", values)
 
-    def checkpoint(self) -> bool:
-        """Save everything that changes and the policy alone; a full disk is told of and training goes on."""
+    def checkpoint(self, required: bool = False) -> None:
+        """Save everything that changes, and the policy alone.
+
+        Args:
+            required: Whether a disk that does not take it is an error; else it is told of, and training goes on.
+        """
         self._saved_s = time.monotonic()
         arrays, meta = self.learner.to_arrays()
         meta = {**meta, "kind": "learner", "spec": session_spec(*self._specs)}
@@ -221,9 +225,9 @@ class LearnerRun:
             path = self._checkpoints.folder / POLICIES["final"]
             save_policy(path, self.learner.policy(), *self._specs, sampled=cloned)
         except StorageError as e:
+            if required:
+                raise
             log.warning("%s", e)
-            return False
-        return True
 
     def close(self) -> None:
         """Close link and files; saves nothing."""

@@ -50,7 +50,7 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
             return True
         actor.flush()
         run.receive(0.0)
-        run.checkpoint()
+        run.checkpoint(required=True)
         return False
     finally:
         run.close()

@@ -82,7 +82,7 @@ def learner(arguments: Sequence[str]) -> int:
                 time.sleep(2.0 * chosen.link.heartbeat_s)  # the actors hear that it is over
                 return 0
             run.receive(0.2)
-            run.checkpoint()
+            run.checkpoint(required=True)
             return 130
         finally:
             run.close()
