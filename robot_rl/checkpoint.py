@@ -61,15 +61,17 @@ def save(path: Path, arrays: Mapping[str, NDArray[Any]], meta: Mapping[str, Any]
     ordered = {name: np.ascontiguousarray(np.asarray(a)).reshape(np.shape(a)) for name, a in arrays.items()}
     for name, array in ordered.items():
         if array.dtype.str not in _DTYPES:
-            raise ConfigError(f"array '{name}' has dtype {array.dtype}, a checkpoint holds {', '.join(sorted(_DTYPES))}")
+            raise ConfigError(
+                f"array '{name}' has dtype {array.dtype}, a checkpoint holds {', '.join(sorted(_DTYPES))}"
+            )
     entries = [[name, a.dtype.str, list(a.shape)] for name, a in ordered.items()]
-    header = msgpack.packb({"meta": dict(meta), "arrays": entries}, use_bin_type=True)
+    header: bytes = msgpack.packb({"meta": dict(meta), "arrays": entries}, use_bin_type=True)  # pyright: ignore[reportAssignmentType]
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     digest = hashlib.sha256()
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         with open(temporary, "wb") as file:
-            for part in (_HEAD.pack(_MAGIC, VERSION, len(header)), header, *(a.data for a in _bytes(ordered))):
+            for part in (_HEAD.pack(_MAGIC, VERSION, len(header)), header, *_bytes(ordered)):
                 digest.update(part)
                 file.write(part)
             file.write(digest.digest())
@@ -168,8 +170,8 @@ class Checkpoints:
         return None
 
 
-def _bytes(arrays: Mapping[str, NDArray[Any]]) -> list[NDArray[np.uint8]]:
-    return [a.reshape(-1).view(np.uint8) for a in arrays.values()]
+def _bytes(arrays: Mapping[str, NDArray[Any]]) -> list[memoryview]:
+    return [a.reshape(-1).view(np.uint8).data for a in arrays.values()]
 
 
 def _read_arrays(data: memoryview, entries: Any) -> dict[str, NDArray[Any]]:

@@ -140,7 +140,8 @@ class Film:
 
     def add(self, episode: int, t_s: float, success: bool | None = None, times: int = 1) -> None:
         """Append the present scene, `times` frames long, with a caption."""
-        if self._writer is None:
+        writer = self._writer
+        if writer is None:
             return
         try:
             picture = self._env.render()
@@ -149,10 +150,10 @@ class Film:
                 return
             frame = episode_caption(picture, episode=episode, t_s=t_s, success=success)
             for _ in range(times):
-                self._writer.write(frame)
+                writer.write(frame)
         except (MissingDependency, RobotError, StorageError) as e:
             log.warning("there will be no video: %s", e)
-            self._writer.discard()
+            writer.discard()
             self._writer = None
 
     def close(self) -> None:

@@ -97,7 +97,9 @@ def prepare_demos(folder: Path, settings: Settings, env: RobotEnv, say: Say) -> 
     else:
         expert = getattr(task, "expert", None)
         if expert is None:
-            raise ConfigError(f"task {task.name} has no scripted expert; give recorded demonstrations with demos=FOLDER")
+            raise ConfigError(
+                f"task {task.name} has no scripted expert; give recorded demonstrations with demos=FOLDER"
+            )
         found = demonstrations.record(env, expert(settings.expert.make()), settings.demos, settings.seed)
     demonstrations.save(target, found, *specs, task.name)
     seconds = time.monotonic() - began_s
@@ -268,7 +270,6 @@ def check_resumable(folder: Path, composed: Composed) -> None:
                 f"the run {folder} is complete ({done} steps). Go on with more: "
                 f"learner.total_env_steps={2 * settings.learner.total_env_steps}"
             )
-
 
 
 def conclusion(outcome: Outcome) -> list[str]:

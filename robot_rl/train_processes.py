@@ -19,7 +19,7 @@ log = logging.getLogger(__name__)
 LEARNER = "learner"
 POLL_S = 0.05
 # An actor computes vectors of a few hundred numbers: threads for that would only take time from the learner.
-ACTOR_ENV = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS"), "1")
+ACTOR_ENV: dict[str, str] = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL", "NUMBA")}
 
 
 def actor_names(settings: Settings) -> list[str]:
@@ -51,7 +51,15 @@ def processes(
         for i, name in enumerate(names):
             supervisor.add(
                 name,
-                lambda start, i=i: [*base, "actor", "--index", str(i), "--attempt", str(1000 * session + start), *common],
+                lambda start, i=i: [
+                    *base,
+                    "actor",
+                    "--index",
+                    str(i),
+                    "--attempt",
+                    str(1000 * session + start),
+                    *common,
+                ],
             )
 
     try:

@@ -5,7 +5,7 @@ Nothing here depends on the clock but when files are written: one control period
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from robot_rl.actor import Actor
@@ -31,7 +31,7 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
     """
     ends: tuple[LocalActor, LocalLearner] | None = None
 
-    def open_link(last_seq: dict[str, int]) -> LocalLearner:
+    def open_link(last_seq: Mapping[str, int]) -> LocalLearner:
         nonlocal ends
         ends = local_link(session=f"session{len(last_seq)}")  # each start is a new stream in the log
         return ends[1]

@@ -85,8 +85,10 @@ def build(kind: type[T], values: Mapping[str, Any], where: str = "") -> T:
 
 def call(function: Callable[..., T], args: Sequence[Any], values: Mapping[str, Any], where: str) -> T:
     """Call a class or function with `args` and plain values, converted to its type hints."""
-    code = function.__init__ if inspect.isclass(function) else function
-    hints = typing.get_type_hints(function if dataclasses.is_dataclass(function) else code)
+    hinted: Any = function
+    if inspect.isclass(function) and not dataclasses.is_dataclass(function):
+        hinted = function.__init__
+    hints = typing.get_type_hints(hinted)
     parameters = inspect.signature(function).parameters
     allowed = list(parameters)[len(args) :]
     _check_names(values, allowed, where)

@@ -81,7 +81,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     except ModuleNotFoundError as e:
         if debug or (e.name or "").partition(".")[0].startswith("robot_rl"):
             raise
-        return _complain(f"the package '{e.name}' is not installed; run make setup, or: pip install 'robot-rl[practice]'")
+        return _complain(
+            f"the package '{e.name}' is not installed; run make setup, or: pip install 'robot-rl[practice]'"
+        )
 
 
 def _complain(sentence: str) -> int:

@@ -9,7 +9,6 @@ from pathlib import Path
 
 from robot_rl.cli.common import parse, parser, say, stop_on_signals
 
-
 EXAMPLES = """\
   make demo
   robot-rl demo
@@ -21,8 +20,8 @@ def demo(arguments: Sequence[str]) -> int:
     """Run the demonstration."""
     made = parser(
         "demo",
-        "Teach the arm twin to pick up a cube in some minutes: 20 slow and sloppy demonstrations by a scripted expert,\n"
-        "training, 50 autonomous episodes, a video and a report. An earlier demo is moved aside, never overwritten.",
+        "Teach the arm twin to pick up a cube in some minutes: 20 slow and sloppy demonstrations by a scripted\n"
+        "expert, training, 50 autonomous episodes, a video and a report. An earlier demo is moved aside.",
         EXAMPLES,
         "  seed=0                    of everything random\n  (and every setting of robot-rl train)",
     )

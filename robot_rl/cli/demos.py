@@ -52,5 +52,6 @@ def demos(arguments: Sequence[str]) -> int:
         demos.save(folder, recorded, env.observation_spec, task.action_spec, composed.task)
     finally:
         env.close()
-    say(f"{len(recorded.blocks)} demonstrations of {recorded.tried} tries, median {recorded.median_s:.1f} s, in {folder}")
+    count, tried = len(recorded.blocks), recorded.tried
+    say(f"{count} demonstrations of {tried} tries, median {recorded.median_s:.1f} s, in {folder}")
     return 0

@@ -21,8 +21,8 @@ def evaluate(arguments: Sequence[str]) -> int:
     """Evaluate a run's policy."""
     made = parser(
         "eval",
-        "Measure how often a run's policy succeeds on its own, from starts that training never saw, with a 95 % Wilson\n"
-        "interval and the time to success. Films the first episodes and writes the report anew.",
+        "Measure how often a run's policy succeeds on its own, from starts that training never saw, with a 95 %\n"
+        "Wilson interval and the time to success. Films the first episodes and writes the report anew.",
         EXAMPLES,
     )
     made.add_argument("run", metavar="RUN", help="folder or name of the run, the beginning of a name, or 'latest'")
@@ -54,7 +54,9 @@ def evaluate(arguments: Sequence[str]) -> int:
         finally:
             env.close()
     say(f"{options.policy} policy of {folder}: {summary.sentence()}")
-    video = folder / ("video.mp4" if (options.label or options.policy) == "final" else f"video-{options.label or options.policy}.mp4")
+    video = folder / (
+        "video.mp4" if (options.label or options.policy) == "final" else f"video-{options.label or options.policy}.mp4"
+    )
     if options.video and video.is_file():
         say(f"video {video}")
     say(f"report {write_report(folder)}")

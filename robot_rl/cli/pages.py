@@ -57,7 +57,10 @@ def compare(arguments: Sequence[str]) -> int:
 def runs(arguments: Sequence[str]) -> int:
     """List the runs."""
     made = parser(
-        "runs", "List the runs, newest first.", "  robot-rl runs\n  robot-rl runs --runs elsewhere", takes_settings=False
+        "runs",
+        "List the runs, newest first.",
+        "  robot-rl runs\n  robot-rl runs --runs elsewhere",
+        takes_settings=False,
     )
     made.add_argument("--runs", default="runs", metavar="DIR", help="folder of all runs (runs)")
     options, rest = parse(made, arguments)
@@ -69,5 +72,6 @@ def runs(arguments: Sequence[str]) -> int:
         say(f"no runs in {options.runs} yet; start one with: robot-rl train")
     width = max((len(e.name) for e in entries), default=0)
     for entry in entries:
-        say(f"{entry.name:<{width}}  {entry.task:<12} {entry.started:<26} {'finished' if entry.finished else ''}".rstrip())
+        done = "finished" if entry.finished else ""
+        say(f"{entry.name:<{width}}  {entry.task:<12} {entry.started:<26} {done}".rstrip())
     return 0

@@ -69,7 +69,9 @@ def _check_launcher(launcher: str) -> None:
             if importlib.util.find_spec(plugin) is not None:
                 return
         extra = LAUNCHERS[launcher]
-        raise MissingDependency(f"hydra-{launcher}-launcher", f"hydra/launcher={launcher}", f"pip install 'robot-rl[{extra}]'")
+        raise MissingDependency(
+            f"hydra-{launcher}-launcher", f"hydra/launcher={launcher}", f"pip install 'robot-rl[{extra}]'"
+        )
 
 
 def _launch(words: Sequence[str]) -> None:

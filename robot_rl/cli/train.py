@@ -34,8 +34,8 @@ def train(arguments: Sequence[str]) -> int:
     """Train, resume or sweep."""
     made = parser(
         "train",
-        "Train a policy. Makes demonstrations, starts a learner and its actors under one supervisor, shows how it goes,\n"
-        "then evaluates and writes a report. Ctrl-C stops in order; resume=RUN goes on where it stood.",
+        "Train a policy. Makes demonstrations, starts a learner and its actors under one supervisor, shows how it\n"
+        "goes, then evaluates and writes a report. Ctrl-C stops in order; resume=RUN goes on where it stood.",
         EXAMPLES,
         SETTINGS,
     )
@@ -49,6 +49,7 @@ def train(arguments: Sequence[str]) -> int:
     from robot_rl import config, train
 
     forwarded = [word for folder in options.config_dir for word in ("--config-dir", folder)]
+    folder = Path()
     if resume:
         from robot_rl.runs import resolve_run
 
@@ -76,5 +77,7 @@ def train(arguments: Sequence[str]) -> int:
 
 
 def _options(made: Parser) -> None:
-    made.add_argument("-m", "--multirun", action="store_true", help="a run for each combination of comma-separated values")
+    made.add_argument(
+        "-m", "--multirun", action="store_true", help="a run for each combination of comma-separated values"
+    )
     made.add_argument("--cfg", action="store_true", help="print all settings and do nothing")

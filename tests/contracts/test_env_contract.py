@@ -21,7 +21,9 @@ NAMES = sorted(ENVIRONMENTS)
 
 @pytest.fixture(scope="module", params=NAMES)
 def env(request: pytest.FixtureRequest) -> RobotEnv:
-    return gymnasium.make(request.param).unwrapped
+    env = gymnasium.make(request.param).unwrapped
+    assert isinstance(env, RobotEnv)
+    return env
 
 
 def rollout(env: RobotEnv, seed: int, steps: int = 25) -> str:
@@ -70,7 +72,8 @@ def test_a_seed_repeats_bit_for_bit_in_another_process() -> None:
 
 def test_a_time_limit_truncates_and_does_not_terminate(env: RobotEnv) -> None:
     env.reset(seed=0)
-    still = np.zeros(env.action_space.shape, np.float32)
+    still = np.zeros(env.task.action_spec.size, np.float32)
+    info: dict[str, object] = {}
     for step in range(1, env.task.max_steps + 1):
         _, reward, terminated, truncated, info = env.step(still)
         assert not terminated
@@ -86,7 +89,7 @@ def test_what_was_executed_is_always_an_action(env: RobotEnv, data: st.DataObjec
     env.reset(seed=data.draw(st.integers(0, 10**6)))
     entries = st.floats(-3.0, 3.0, width=32)
     for _ in range(6):
-        action = np.array([data.draw(entries) for _ in range(env.action_space.shape[0])], np.float32)
+        action = np.array([data.draw(entries) for _ in range(env.task.action_spec.size)], np.float32)
         observation, _, terminated, truncated, info = env.step(action)
         assert env.observation_space.contains(observation)
         assert env.action_space.contains(info["executed_action"])
@@ -99,7 +102,7 @@ def test_what_was_executed_is_always_an_action(env: RobotEnv, data: st.DataObjec
 def test_misuse_is_a_sentence(env: RobotEnv) -> None:
     fresh = RobotEnv(env.robot, env.task)
     with pytest.raises(SpecError, match="before its first reset"):
-        fresh.step(np.zeros(env.action_space.shape, np.float32))
+        fresh.step(np.zeros(env.task.action_spec.size, np.float32))
     env.reset(seed=0)
     with pytest.raises(SpecError, match="an action has shape"):
         env.step(np.zeros(3, np.float32))

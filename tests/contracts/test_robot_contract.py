@@ -11,6 +11,7 @@ from robot_rl.errors import RobotError
 from robot_rl.robot import ArmCommand, Robot, RobotState
 from robot_rl.task import Task
 
+UP, FAR = np.array([0.0, 0.0, 0.02]), np.array([5.0, 0.0, 0.0])
 CASES = [(robot, task) for robot in options()["robot"] for task in options()["task"]]
 
 
@@ -51,7 +52,7 @@ def test_a_reading_is_a_copy(rig: tuple[Robot, Task]) -> None:
     robot, _ = rig
     state = begin(rig)
     before = {k: v.copy() for k, v in arrays(state).items()}
-    robot.command(ArmCommand(state.p_BE + (0.0, 0.0, 0.02), state.quat_BE.copy(), True))
+    robot.command(ArmCommand(state.p_BE + UP, state.quat_BE.copy(), True))
     robot.observe()
     begin(rig, 1)
     for name, value in arrays(state).items():
@@ -70,7 +71,7 @@ def test_observing_twice_gives_the_same_reading_and_time_only_passes_in_commands
 def test_a_reset_returns_the_new_reading(rig: tuple[Robot, Task]) -> None:
     robot, task = rig
     state = begin(rig)
-    robot.command(ArmCommand(state.p_BE + (0.0, 0.0, 0.02), state.quat_BE.copy(), False))
+    robot.command(ArmCommand(state.p_BE + UP, state.quat_BE.copy(), False))
     robot.observe()
     request = task.sample_reset(np.random.default_rng(5))
     assert np.abs(robot.reset(request).p_BE - request.p_BE).max() < 1e-3
@@ -89,7 +90,7 @@ def test_standing_still_stays_still(rig: tuple[Robot, Task]) -> None:
 def test_a_command_is_followed(rig: tuple[Robot, Task]) -> None:
     robot, _ = rig
     start = begin(rig)
-    goal = start.p_BE + np.array([0.0, 0.0, 0.03])
+    goal = start.p_BE + 1.5 * UP
     for _ in range(10):
         robot.command(ArmCommand(goal, start.quat_BE.copy(), False))
     assert np.linalg.norm(robot.observe().p_BE - goal) < 4e-3
@@ -98,7 +99,7 @@ def test_a_command_is_followed(rig: tuple[Robot, Task]) -> None:
 def test_what_lies_outside_the_limits_is_changed_and_told_of(rig: tuple[Robot, Task]) -> None:
     robot, task = rig
     start = begin(rig)
-    executed = robot.command(ArmCommand(start.p_BE + (5.0, 0.0, 0.0), start.quat_BE.copy(), False))
+    executed = robot.command(ArmCommand(start.p_BE + FAR, start.quat_BE.copy(), False))
     assert executed.events
     assert (executed.p_BE <= np.array(task.limits.box_max_m) + 1e-9).all()
     assert np.linalg.norm(executed.p_BE - start.p_BE) <= task.limits.step_m + 1e-6

@@ -68,16 +68,14 @@ def test_a_state_vector_is_fresh_finite_and_of_its_specification(env: RobotEnv) 
 
 def test_typical_magnitudes_are_typical(env: RobotEnv) -> None:
     task = env.task
-    rows = [
-        task.state_vector(env.robot.reset(task.sample_reset(np.random.default_rng(seed)))) for seed in range(50)
-    ]
+    rows = [task.state_vector(env.robot.reset(task.sample_reset(np.random.default_rng(seed)))) for seed in range(50)]
     shown = (np.stack(rows) - task.observation_spec.offset) / task.observation_spec.scale
     assert np.abs(shown).max() < 20.0
 
 
 def success_share(env: RobotEnv, sloppiness: Sloppiness, episodes: int) -> float:
     expert = env.task.expert(sloppiness)
-    return float(np.mean([record_episode(env, expert, i, 10_000 + i).info["success"] for i in range(episodes)]))
+    return sum(bool(record_episode(env, expert, i, 10_000 + i).info["success"]) for i in range(episodes)) / episodes
 
 
 def test_the_expert_solves_the_task_from_random_starts(env: RobotEnv) -> None:

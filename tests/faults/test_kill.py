@@ -127,7 +127,8 @@ from pathlib import Path
 from robot_rl.settings import SupervisorConfig
 from robot_rl.supervisor import Supervisor
 supervisor = Supervisor(Path(sys.argv[1]), SupervisorConfig())
-code = "from robot_rl.supervisor import die_with_supervisor as d; d(); import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+code = "from robot_rl.supervisor import die_with_supervisor as d; d(); "
+code += "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
 supervisor.add("child", lambda start: [sys.executable, "-c", code])
 log = Path(sys.argv[1]) / "child.log"
 while not log.read_text().endswith("\\n"):

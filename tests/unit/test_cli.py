@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from robot_rl import cli
-from robot_rl.cli.common import parser, parse, stop_on_signals, take
+from robot_rl.cli.common import parse, parser, stop_on_signals, take
 from robot_rl.errors import ConfigError
 
 
