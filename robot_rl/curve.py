@@ -98,12 +98,12 @@ def _existing(folder: str | Path) -> Path:
     if not str(folder):
         raise TransportError(
             "the link leaves this machine, so it must be encrypted, but link.keys_dir is not set. "
-            "Make keys with robot_rl.curve.make_keys and copy each actor its own, "
+            "Make keys with: robot-rl keys DIR, and copy each actor its own, "
             "or set link.address to tcp://127.0.0.1"
         )
     folder = Path(folder)
     if not folder.is_dir():
-        raise TransportError(f"link.keys_dir {folder} does not exist; make keys with robot_rl.curve.make_keys")
+        raise TransportError(f"link.keys_dir {folder} does not exist; make keys with: robot-rl keys {folder}")
     return folder
 
 
@@ -125,7 +125,7 @@ def _load(path: Path) -> tuple[bytes, bytes | None]:
     except OSError as e:
         raise TransportError(
             f"cannot read the key {path}: {e.strerror or 'it does not exist'}. link.keys_dir must hold it; "
-            "make keys with robot_rl.curve.make_keys or copy it from where they were made"
+            "make keys with robot-rl keys, or copy it from where they were made"
         ) from e
     except ValueError as e:
         raise TransportError(f"{path} is not a key file: {e}") from e
