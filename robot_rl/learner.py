@@ -214,7 +214,7 @@ class Learner:
                     f"the checkpoint's '{name}' has shape {arrays[name].shape}, this agent's {leaf.shape}; "
                     "resume with the settings and the task that the run was started with"
                 )
-            restored.append(jnp.asarray(arrays[name], leaf.dtype))
+            restored.append(jnp.array(arrays[name], leaf.dtype))  # a copy: the state is donated to every update
         self.state = jax.tree_util.tree_unflatten(tree, restored)
         self.updates = int(meta["updates"])
         self._rng.bit_generator.state = json.loads(meta["rng"])
