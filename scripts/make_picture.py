@@ -1,4 +1,4 @@
-"""Draws the README's picture from a run: frames of its first success on film, beside its learning curve in minutes.
+"""Draws the README's picture from a run: frames of a success on film, beside its learning curve in minutes.
 
     python scripts/make_picture.py runs/demo docs/images/pick_cube.png
 
@@ -10,7 +10,7 @@ from __future__ import annotations
 import argparse
 import math
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,11 +33,11 @@ BYTES = 300_000  # what a README's picture may weigh
 BLUE, ORANGE, GREY = "#2f6fb3", "#d98324", "#6b7280"
 
 
-def frames_of(run: RunData) -> list[Frame]:
-    """Return one picture (H, W, 3) uint8 for each of `MOMENTS` of the first filmed success.
+def filmed_successes(run: RunData) -> Iterator[list[Frame]]:
+    """Yield one picture (H, W, 3) uint8 for each of `MOMENTS`, of every success on film.
 
     Raises:
-        CheckpointError: The run has no video, or no success on it.
+        CheckpointError: The run has no video.
     """
     final = run.final
     if run.video is None or final is None:
@@ -48,12 +48,31 @@ def frames_of(run: RunData) -> list[Frame]:
         steps = int(number(row.get("steps"), 0.0))
         last = start + steps  # one frame before every step, then the outcome
         if last + HOLD_FRAMES > count:
-            break
+            return
         if row.get("success"):
             times = [(start + moment * steps) / rate for moment in MOMENTS]
-            return [_without_caption(read_frame(run.video, t)) for t in times]
+            yield [_without_caption(read_frame(run.video, t)) for t in times]
         start = last + HOLD_FRAMES
-    raise CheckpointError(f"{run.video} shows no success; train longer, or film more episodes: robot-rl eval --help")
+
+
+def redness(picture: Frame) -> NDArray[np.bool_]:
+    """Return (H, W) where a picture is red as the cube is."""
+    r, g, b = (picture[..., i].astype(float) for i in range(3))
+    return (r > 60.0) & (r > 1.6 * g) & (r > 1.6 * b)
+
+
+def clearest(run: RunData) -> list[Frame]:
+    """Return the pictures of the filmed success in whose last one most of the cube is seen.
+
+    Raises:
+        CheckpointError: There is none.
+    """
+    found = max(filmed_successes(run), key=lambda frames: int(redness(frames[-1]).sum()), default=None)
+    if found is None:
+        raise CheckpointError(
+            f"{run.video} shows no success; train longer, or film more episodes: robot-rl eval --help"
+        )
+    return found
 
 
 def mosaic(frames: list[Frame], gap: int = 6) -> Frame:
@@ -91,7 +110,7 @@ def draw(run: RunData, out: Path) -> None:
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    picture = mosaic(frames_of(run))
+    picture = mosaic(clearest(run))
     figure = Figure(figsize=(10.0, 4.1), layout="constrained", facecolor="white")
     FigureCanvasAgg(figure)
     grid = figure.add_gridspec(2, 2, width_ratios=(1.0, 1.25), height_ratios=(1.4, 1.0))
