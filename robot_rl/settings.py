@@ -44,12 +44,15 @@ class EvaluationConfig:
         clone_episodes: The same for the cloned start.
         video_episodes: How many of the first ones are filmed; 0 makes no video.
         seed: Of the starts. They never coincide with those of practice or of demonstrations.
+        sampled: Judge the final policy by sampling its actions, as it practises, instead of by its mode. For tasks with
+            friction and contact, where noise searches and a mode may stand still.
     """
 
     episodes: int = 50
     clone_episodes: int = 50
     video_episodes: int = 4
     seed: int = 0
+    sampled: bool = False
 
     def __post_init__(self) -> None:
         for name in ("episodes", "clone_episodes", "video_episodes", "seed"):

@@ -221,9 +221,9 @@ class LearnerRun:
         meta = {**meta, "kind": "learner", "spec": session_spec(*self._specs)}
         try:
             self._checkpoints.save(self.learner.updates, arrays, meta)
-            cloned = self.settings.algorithm == "bc"
+            sampled = self.settings.algorithm == "bc" or self.settings.evaluation.sampled
             path = self._checkpoints.folder / POLICIES["final"]
-            save_policy(path, self.learner.policy(), *self._specs, sampled=cloned)
+            save_policy(path, self.learner.policy(), *self._specs, sampled=sampled)
         except StorageError as e:
             if required:
                 raise
