@@ -155,6 +155,7 @@ class Actor:
         self._episode: Episode | None = None
         self._observation: Any = None
         self.steps = 0
+        self.completed = 0  # episodes that ran to their end
 
     @property
     def finished(self) -> bool:
@@ -190,6 +191,7 @@ class Actor:
         if terminated or truncated:
             self.link.send(episode.finish(after, terminated, info))
             self._episode = None
+            self.completed += 1
         elif (block := episode.full_block()) is not None:
             self.link.send(block)
 
@@ -197,6 +199,11 @@ class Actor:
         """Send what is pending: a learner that is waited for may itself wait for these very steps."""
         if self._episode is not None and self._episode.pending and self.link.wait_room(0.0):
             self.link.send(self._episode.block())
+
+    def abandon(self) -> None:
+        """Give up the running episode after the robot failed: its steps are sent, its end stays unknown."""
+        self.flush()
+        self._episode = None
 
     def _take_policy(self) -> None:
         newest = self.link.policy()

@@ -18,7 +18,7 @@ from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
 from robot_rl.errors import CheckpointError, ConfigError, MissingDependency
 from robot_rl.evaluate import POLICIES, evaluate, load_policy
-from robot_rl.jsonl import last_row, read_json, update_json, write_json_atomic
+from robot_rl.jsonl import last_row, read_json, update_json, write_json_atomic, write_text_atomic
 from robot_rl.live import watch
 from robot_rl.metrics import METRICS_FILE, write_evaluation
 from robot_rl.report import write_report
@@ -76,13 +76,21 @@ def start_run(
         config_yaml=composed.text(),
         command=command,
         if_exists=if_exists,
-        total_env_steps=0 if settings.algorithm == "bc" else settings.learner.total_env_steps,
-        updates_per_step=None if settings.algorithm == "bc" else settings.learner.updates_per_step,
-        group=settings.group or settings.algorithm,
-        mode=settings.mode,
-        actors=settings.actors,
+        **_plan(settings),
         **facts,
     )
+
+
+def _plan(settings: Settings) -> dict[str, object]:
+    """Return what the live view and the report need to know of the settings."""
+    practises = settings.algorithm != "bc"
+    return {
+        "total_env_steps": settings.learner.total_env_steps if practises else 0,
+        "updates_per_step": settings.learner.updates_per_step if practises else None,
+        "group": settings.group or settings.algorithm,
+        "mode": settings.mode,
+        "actors": settings.actors,
+    }
 
 
 def prepare_demos(folder: Path, settings: Settings, env: RobotEnv, say: Say) -> float:
@@ -131,11 +139,11 @@ def run(
     """
     settings = composed.settings()
     outcome = Outcome(folder)
-    session = len(read_json(folder / "run.json").get("sessions", []))
+    session = int(read_json(folder / "run.json").get("sessions", 0))
     env = make_env(settings)
     try:
         limit_s = env.task.max_steps * period_s(env)
-        update_json(folder / "run.json", time_limit_s=limit_s, sessions=[*range(session + 1)])
+        update_json(folder / "run.json", time_limit_s=limit_s, sessions=session + 1)
         before_s = float(last_row(folder / METRICS_FILE).get("t_s", 0.0))
         seconds = {"setup": setup_s, "demonstrations": prepare_demos(folder, settings, env, say)}
         began_s = time.monotonic()
@@ -260,8 +268,12 @@ def evaluate_run(
     )
 
 
-def check_resumable(folder: Path, composed: Composed) -> None:
-    """Raise `ConfigError` if a run is complete already and nothing was raised."""
+def resume_run(folder: Path, composed: Composed) -> None:
+    """Take the settings that a run goes on with as its own.
+
+    Raises:
+        ConfigError: It is complete already, and no more steps were asked for.
+    """
     settings = composed.settings()
     if (folder / "summary.json").is_file():
         done = int(last_row(folder / METRICS_FILE).get("env_steps", 0))
@@ -270,6 +282,8 @@ def check_resumable(folder: Path, composed: Composed) -> None:
                 f"the run {folder} is complete ({done} steps). Go on with more: "
                 f"learner.total_env_steps={2 * settings.learner.total_env_steps}"
             )
+    write_text_atomic(folder / "config.yaml", composed.text())
+    update_json(folder / "run.json", **_plan(settings))
 
 
 def conclusion(outcome: Outcome) -> list[str]:

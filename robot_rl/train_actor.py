@@ -8,12 +8,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 from robot_rl.actor import Actor
-from robot_rl.errors import StorageError
+from robot_rl.errors import RobotError, StorageError
 from robot_rl.metrics import Latencies
 
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.002
+MOST_FAILURES = 5  # episodes in a row that the robot may fail before a person must look
 
 
 def actor_seed(seed: int, index: int, attempt: int) -> int:
@@ -31,12 +32,26 @@ def act(actor: Actor, stopping: Callable[[], bool], drain_s: float = 5.0) -> Lat
 
     Returns:
         How long the control periods took.
+
+    Raises:
+        RobotError: The robot failed in several episodes in a row.
     """
     latencies = Latencies()
     try:
+        failures, completed = 0, 0
         while not actor.finished and not stopping():
             began_s = time.perf_counter()
-            if actor.tick():
+            try:
+                acted = actor.tick()
+            except RobotError as e:
+                failures = failures + 1 if actor.completed == completed else 1
+                completed = actor.completed
+                if failures >= MOST_FAILURES:
+                    raise
+                log.warning("the episode is given up: %s", e)
+                actor.abandon()
+                continue
+            if acted:
                 latencies.add("period_ms", 1e3 * (time.perf_counter() - began_s))
             else:
                 time.sleep(IDLE_S)

@@ -7,6 +7,7 @@ was confirmed comes back with `prepare`.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import logging
 import time
@@ -75,20 +76,16 @@ class LearnerRun:
     def __init__(self, folder: Path, settings: Settings, specs: Specs, period_s: float, open_link: OpenLink) -> None:
         self.folder, self.settings, self._period_s, self._specs = folder, settings, period_s, specs
         self._checkpoints = Checkpoints(folder / "checkpoints", settings.checkpoint.keep)
-        self._log = ReplayLog(folder / "replay")
-        self._writer: MetricsWriter | None = None
-        try:
-            self._writer = MetricsWriter(folder, settings.metrics.sinks, settings.metrics.wandb)
+        with contextlib.ExitStack() as opened:
+            self._log = opened.enter_context(ReplayLog(folder / "replay"))
+            self._writer = opened.enter_context(MetricsWriter(folder, settings.metrics.sinks, settings.metrics.wandb))
             self.last_seq = self._log.last_seq()
             self.link = open_link(self.last_seq)
-        except BaseException:
-            self._log.close()
-            if self._writer is not None:
-                self._writer.close()
-            raise
-        demos = self._demos()
-        self.learner = Learner(*self._specs, self._config(demos), settings.agent, settings.seed)
-        self.learner.add_demos(demos.blocks)
+            opened.callback(self.link.close)
+            demos = self._demos()
+            self.learner = Learner(*self._specs, self._config(demos), settings.agent, settings.seed)
+            self.learner.add_demos(demos.blocks)
+            self._opened = opened.pop_all()
         self._published = -1
         self._saved_s = self._measured_s = time.monotonic()
         self._measured = (0, 0)
@@ -231,10 +228,7 @@ class LearnerRun:
 
     def close(self) -> None:
         """Close link and files; saves nothing."""
-        self.link.close()
-        self._log.close()
-        if self._writer is not None:
-            self._writer.close()
+        self._opened.close()
 
     def _publish(self) -> None:
         self.link.publish(self.learner.policy())
@@ -245,14 +239,12 @@ class LearnerRun:
         return {NAMES.get(name, f"agent/{name}"): value for name, value in self.learner.metrics().items()}
 
     def _write_metrics(self, kind: str, values: Mapping[str, float]) -> None:
-        assert self._writer is not None
         try:
             self._writer.write(self.learner.env_steps, self.learner.updates, values, kind=kind)
         except StorageError as e:
             log.warning("%s", e)
 
     def _write_episode(self, stream: str, block: StepBlock) -> None:
-        assert self._writer is not None
         version = int(block.policy_versions[-1]) if block.steps else 0
         self._policy_age = self.learner.policy_age_steps(version)
         steps = int(block.info.get("steps", block.steps))

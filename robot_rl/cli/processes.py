@@ -51,6 +51,7 @@ def learner(arguments: Sequence[str]) -> int:
         from robot_rl.build import images_of, make_env
         from robot_rl.link import session_spec
         from robot_rl.link_learner import LearnerLink
+        from robot_rl.runs import resolve_run
         from robot_rl.train_learner import LearnerRun
 
         composed = _composed(options.run, settings, options.config_dir, "learner")
@@ -58,7 +59,7 @@ def learner(arguments: Sequence[str]) -> int:
         task = chosen.task.make()
         observed = dataclasses.replace(task.observation_spec, images=images_of(chosen))
         if options.run:
-            folder = Path(options.run)
+            folder = resolve_run(options.run, Path("runs"))
         else:
             folder = train.start_run(composed)
             env = make_env(chosen)
@@ -131,12 +132,13 @@ def actor(arguments: Sequence[str]) -> int:
 def _composed(run: str, settings: Sequence[str], config_dirs: Sequence[str], primary: str) -> Composed:
     """Return the configuration; in a supervised process, first see to it that it ends with the supervisor."""
     from robot_rl import config
+    from robot_rl.runs import resolve_run
     from robot_rl.supervisor import die_with_supervisor
 
     die_with_supervisor()
     logging.getLogger("robot_rl").setLevel(logging.INFO)
     if run:
-        return config.compose_run(Path(run), settings, config_dirs)
+        return config.compose_run(resolve_run(run, Path("runs")), settings, config_dirs)
     return config.compose(settings, primary, config_dirs)
 
 

@@ -55,8 +55,6 @@ def train(arguments: Sequence[str]) -> int:
 
         folder = resolve_run(resume, Path(take(settings, "runs") or "runs"))
         composed = config.compose_run(folder, settings, options.config_dir)
-        train.check_resumable(folder, composed)
-        forwarded += settings
     else:
         composed = config.compose(settings, config_dirs=options.config_dir)
     if options.cfg:
@@ -64,7 +62,9 @@ def train(arguments: Sequence[str]) -> int:
         return 0
     composed.settings()
     with stop_on_signals("stopping in order; Ctrl-C again to give up") as stopping:
-        if not resume:
+        if resume:
+            train.resume_run(folder, composed)
+        else:
             folder = train.start_run(composed)
         say(f"run {folder}")
         outcome = train.run(composed, folder, stopping, say=say, options=forwarded)

@@ -71,8 +71,10 @@ def test_a_stopped_run_goes_on_with_the_same_curve(tmp_path: Path) -> None:
     check_nothing_lost_or_twice(folder)
     assert {s for s, _, _ in read(folder / "replay")} == {"actor0/session0", "actor0/session1"}
     with pytest.raises(ConfigError, match=r"is complete .* learner\.total_env_steps=800"):
-        train.check_resumable(folder, compose_run(folder))
-    train.check_resumable(folder, compose_run(folder, ["learner.total_env_steps=500"]))
+        train.resume_run(folder, compose_run(folder))
+    train.resume_run(folder, compose_run(folder, ["learner.total_env_steps=500"]))
+    assert compose_run(folder).settings().learner.total_env_steps == 500, "a later resume goes on with it"
+    assert read_json(folder / "run.json")["total_env_steps"] == 500
 
 
 def test_a_resumed_learner_is_bit_for_bit_the_one_that_stopped(tmp_path: Path) -> None:
