@@ -28,7 +28,8 @@ def test_learner_and_actor_started_by_hand_over_an_encrypted_link(
         [*ROBOT_RL, "learner", *TINY, *encrypted, "bind=tcp://127.0.0.1:0", f"runs={runs}", "name=far"],
         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
     )  # fmt: skip
-    assert learner.stdout is not None and learner.stderr is not None
+    assert learner.stdout is not None
+    assert learner.stderr is not None
     try:
         for line in learner.stdout:
             if found := re.search(r"ports (\d+) and (\d+)", line):
