@@ -106,7 +106,8 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "executed_action": taken,
             "success": outcome.success,
             "guard_events": executed.events,
-            "reason": outcome.reason or ("stopped" if executed.stopped else "time limit" if truncated else ""),
+            "reason": outcome.reason
+            or ((executed.reason or "stopped") if executed.stopped else "time limit" if truncated else ""),
         }
         return self._observation(state), outcome.reward, outcome.terminated, truncated, info
 

@@ -62,7 +62,8 @@ class Executed:
     Attributes:
         p_BE, quat_BE, close_gripper: The command that reached the controller.
         events: Names of the guard's rules that changed or refused the request (empty if none).
-        stopped: The guard has latched a stop; the episode must end and a person must acknowledge.
+        stopped: The guard holds the arm until a recovery or a person's acknowledgement; the episode must end.
+        reason: Why, in words for the log; empty if it does not hold.
     """
 
     p_BE: Vector
@@ -70,6 +71,7 @@ class Executed:
     close_gripper: bool
     events: Sequence[str] = ()
     stopped: bool = False
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

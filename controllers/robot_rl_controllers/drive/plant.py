@@ -1,0 +1,92 @@
+"""The `Plant`: a robot that takes joint torques once a millisecond, seen from inside the driver's process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Protocol
+
+import numpy as np
+
+from robot_rl.geometry import Vector
+
+
+def _zeros(*shape: int) -> Vector:
+    return np.zeros(shape)
+
+
+@dataclass(slots=True)
+class Sample:
+    """What a plant fills in at each tick, in place, so that the loop allocates nothing.
+
+    Attributes:
+        stamp_s: Monotonic time at which the state arrived.
+        robot_s: The robot's own time; a gap above one tick is a missed state.
+        q, dq: (7,) joint positions [rad] and velocities [rad/s].
+        tau_prev: (7,) torques [N m] that the robot says it was last told.
+        p_BE, quat_BE: tool pose in B, wxyz.
+        F_BE: (6,) external wrench on the tool in B.
+        J: (6, 7) tool Jacobian in B, rows v then omega.
+        coriolis: (7,) [N m].
+        width_m: opening of the gripper, NaN if it is unknown here.
+    """
+
+    stamp_s: float = 0.0
+    robot_s: float = 0.0
+    q: Vector = field(default_factory=lambda: _zeros(7))
+    dq: Vector = field(default_factory=lambda: _zeros(7))
+    tau_prev: Vector = field(default_factory=lambda: _zeros(7))
+    p_BE: Vector = field(default_factory=lambda: _zeros(3))
+    quat_BE: Vector = field(default_factory=lambda: _zeros(4))
+    F_BE: Vector = field(default_factory=lambda: _zeros(6))
+    J: Vector = field(default_factory=lambda: _zeros(6, 7))
+    coriolis: Vector = field(default_factory=lambda: _zeros(7))
+    width_m: float = float("nan")
+
+
+class PlantFault(Exception):
+    """The robot ended the motion by itself.
+
+    Args:
+        reason: names of its errors.
+        recoverable: whether `recover` may be tried (a reflex, lost packets) or the robot is gone.
+        soft: whether recovery may be granted without a person (lost packets only).
+    """
+
+    def __init__(self, reason: str, *, recoverable: bool = True, soft: bool = False) -> None:
+        super().__init__(reason)
+        self.reason, self.recoverable, self.soft = reason, recoverable, soft
+
+
+class Plant(Protocol):
+    """A robot under torque control. Only one thread of one process ever calls it."""
+
+    dt_s: float
+    """Seconds between two ticks: 0.001 on hardware."""
+
+    def connect(self) -> None:
+        """Open the robot and compile what will run; raises `RobotError`."""
+        ...
+
+    def begin(self, sample: Sample) -> None:
+        """Take over torque control at rest and fill in a first sample."""
+        ...
+
+    def read(self, sample: Sample) -> None:
+        """Wait for the next state and fill it in; raises `PlantFault`."""
+        ...
+
+    def write(self, tau: Vector, finger_m: float) -> None:
+        """Answer with (7,) torques [N m] without gravity and each finger's position [m]; raises `PlantFault`."""
+        ...
+
+    def end(self) -> None:
+        """Give torque control back at rest."""
+        ...
+
+    def recover(self) -> None:
+        """Clear the robot's own error; raises `PlantFault`."""
+        ...
+
+    def close(self) -> None:
+        """Release the robot."""
+        ...
