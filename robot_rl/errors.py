@@ -42,6 +42,14 @@ class RobotError(RobotRLError):
     """A robot, driver or twin cannot do what was asked."""
 
 
+class RateError(RobotError):
+    """The control loop misses its rate, so that nothing valid can be learnt from it."""
+
+
+class CameraError(RobotError):
+    """A camera is missing, refuses its settings or gives no pictures."""
+
+
 class MissingDependency(RobotRLError):
     """An optional package or system library is not installed."""
 
