@@ -1,8 +1,12 @@
-"""The `Cell`: where a robot stands. Addresses, cameras and measured bounds, as data that may live outside the project."""
+"""The `Cell`: where a robot stands. Addresses, cameras and measured bounds, as data that may live outside the project.
+
+`robot_rl.cell_file` reads and writes it; `cell=NAME` or `cell=my_cell.yaml` chooses one on the command line.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,8 +21,20 @@ class Box:
     max_m: tuple[float, float, float]
 
     def __post_init__(self) -> None:
+        if not all(math.isfinite(x) for x in (*self.min_m, *self.max_m)):
+            raise ConfigError(f"a box needs finite corners, got {self.min_m} and {self.max_m}")
         if not all(a < b for a, b in zip(self.min_m, self.max_m, strict=True)):
             raise ConfigError(f"a box needs min_m below max_m on each axis, got {self.min_m} and {self.max_m}")
+
+    @property
+    def sides_m(self) -> tuple[float, float, float]:
+        """Lengths of its sides."""
+        x, y, z = (b - a for a, b in zip(self.min_m, self.max_m, strict=True))
+        return (x, y, z)
+
+    def contains(self, p: Sequence[float]) -> bool:
+        """Return whether a point (3,) in B lies inside or on the box."""
+        return all(a <= x <= b for a, x, b in zip(self.min_m, p, self.max_m, strict=True))
 
 
 @dataclass(frozen=True, kw_only=True)

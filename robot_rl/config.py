@@ -10,12 +10,13 @@ from __future__ import annotations
 import dataclasses
 import functools
 import io
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robot_rl.cell_file import SUFFIXES, cell_hash, cell_values, load_cell
 from robot_rl.errors import CheckpointError, ConfigError, nearest
 from robot_rl.settings import Settings
 from robot_rl.typed import build, unknown_setting
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 MODULE = "robot_rl.conf"
-GROUPS = ("task", "robot", "agent", "experiment")
+GROUPS = ("task", "robot", "cell", "agent", "experiment")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,6 +54,10 @@ class Composed:
         """Return a copy with some of the outermost values replaced."""
         return dataclasses.replace(self, values={**self.values, **values})
 
+    def chose(self, group: str, option: str) -> Composed:
+        """Return a copy that says that another option of a group was chosen."""
+        return dataclasses.replace(self, choices={**self.choices, group: option})
+
     def text(self) -> str:
         """Return what goes into a run's `config.yaml`."""
         from omegaconf import OmegaConf
@@ -72,13 +77,39 @@ def compose(overrides: Sequence[str] = (), primary: str = "train", config_dirs: 
     from hydra.errors import HydraException
     from omegaconf.errors import OmegaConfBaseException
 
+    overrides, files = register_cell_files(overrides)
     with _tree(config_dirs) as search:
-        check_overrides(overrides, primary, config_dirs)
+        check_overrides(overrides, primary, config_dirs, files)
         try:
             config = hydra_compose(primary, [*search, *overrides], return_hydra_config=True)
-            return from_hydra(config, config.hydra.runtime.choices)
+            composed = from_hydra(config, config.hydra.runtime.choices)
+            chosen = composed.choices.get("cell", "")
+            return composed.chose("cell", files[chosen]) if chosen in files else composed
         except (HydraException, OmegaConfBaseException) as e:
             raise ConfigError(_sentence(e)) from e
+
+
+def register_cell_files(overrides: Sequence[str]) -> tuple[list[str], dict[str, str]]:
+    """Give Hydra each file of `cell=PATH.yaml` as an option of the group `cell`.
+
+    Returns:
+        The overrides with the options' names in the place of the paths, and the path of each.
+
+    Raises:
+        ConfigError: A file is missing or wrong.
+    """
+    from hydra.core.config_store import ConfigStore
+
+    out, files = list(overrides), dict[str, str]()
+    for i, text in enumerate(overrides):
+        name, _, path = text.partition("=")
+        if name != "cell" or not path.endswith(SUFFIXES):
+            continue
+        cell = load_cell(path)
+        option = f"file_{cell_hash(cell)}"
+        ConfigStore.instance().store(option, node=cell_values(cell), group="cell")
+        out[i], files[option] = f"cell={option}", str(Path(path).resolve())
+    return out, files
 
 
 def from_hydra(config: DictConfig, choices: Mapping[str, Any]) -> Composed:
@@ -132,10 +163,16 @@ def compose_run(folder: Path, overrides: Sequence[str] = (), config_dirs: Sequen
     choices = recorded.pop("choices", None) if isinstance(recorded, dict) else None
     if not isinstance(recorded, dict) or not isinstance(choices, dict):
         raise CheckpointError(f"{path} does not say which task the run is of; restore it from a copy")
+    mine = {override.partition("=")[0].lstrip("+~") for override in overrides}
+    cell = str(choices.pop("cell", "twin"))
+    if not cell.endswith(SUFFIXES):
+        choices["cell"] = cell
     groups = [f"{group}={choice}" for group, choice in choices.items() if group in GROUPS]
     composed = compose([*groups, *overrides], config_dirs=config_dirs)
-    mine = {override.partition("=")[0].lstrip("+~") for override in overrides}
     values = _overlay(composed.values, {str(k): v for k, v in recorded.items()}, mine, "")
+    if "cell" in recorded and not any(name.partition(".")[0] == "cell" for name in mine):
+        # The run keeps the cell that it began in, whatever became of a file.
+        values["cell"], composed = recorded["cell"], composed.chose("cell", cell)
     return dataclasses.replace(composed, values=values)
 
 
@@ -203,12 +240,15 @@ def _plain(value: Any) -> Any:
     return [_plain(v) for v in value] if isinstance(value, tuple | list) else value
 
 
-def check_overrides(overrides: Sequence[str], primary: str, config_dirs: Sequence[str]) -> None:
+def check_overrides(
+    overrides: Sequence[str], primary: str, config_dirs: Sequence[str], more_cells: Iterable[str] = ()
+) -> None:
     """Raise `ConfigError` for an override that cannot be read, or that names what does not exist."""
     parsed = [_parse(text) for text in overrides]
     for override in parsed:
-        if override.key_or_group in GROUPS:
-            _check_choice(override, options(config_dirs)[override.key_or_group])
+        group = override.key_or_group
+        if group in GROUPS:
+            _check_choice(override, [*options(config_dirs)[group], *(more_cells if group == "cell" else ())])
     chosen = [o for o in parsed if o.key_or_group in GROUPS and not o.is_sweep_override()]
     if len(chosen) == len(parsed):
         return  # nothing but choices, and those exist

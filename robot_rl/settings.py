@@ -8,6 +8,7 @@ from typing import Any, Literal
 
 from robot_rl.actor import ActorConfig
 from robot_rl.agents.config import AgentConfig
+from robot_rl.cell import Cell
 from robot_rl.errors import ConfigError
 from robot_rl.learner import LearnerConfig
 from robot_rl.link import LinkConfig
@@ -104,6 +105,7 @@ class Settings:
 
     Attributes:
         task, robot, expert: What is to be done, with what, and who demonstrates it.
+        cell: Where the robot stands; kept with the run. The arm's own node is told it too, and enforces its bounds.
         name: Name of the run's folder; task and time when empty.
         runs: Folder of all runs.
         group: What a comparison puts together; empty for the agent's algorithm.
@@ -119,6 +121,7 @@ class Settings:
     task: Target
     robot: Target
     expert: Target
+    cell: Cell = field(default_factory=Cell)
     name: str = ""
     runs: str = "runs"
     group: str = ""
