@@ -34,8 +34,8 @@ def _per_second(step: Callable[[], object], count: int, rounds: int) -> float:
     return statistics.median(rates)
 
 
-def _env_rate(control_hz: float, cameras: tuple[str, ...], count: int, rounds: int) -> tuple[float, float]:
-    """Return environment steps per second and, of the same twin, what MuJoCo's physics alone would allow."""
+def _env_rate(control_hz: float, cameras: tuple[str, ...], count: int, rounds: int) -> tuple[float, float, float]:
+    """Return environment steps per second and what the same twin allows with physics alone, and with law and reading."""
     from robot_rl.registration import make
 
     env: Any = make("pick_cube", max_steps=10**9, robot={"cameras": list(cameras), "control_hz": control_hz})
@@ -60,8 +60,10 @@ def _env_rate(control_hz: float, cameras: tuple[str, ...], count: int, rounds: i
         rate = _per_second(step, count, rounds)
         twin = env.robot
         ticks = round(1.0 / (control_hz * twin.config.physics_dt_s))
+        state = twin.observe()
+        law = _per_second(lambda: twin.drive_to(state.p_BE, state.quat_BE, 0.04, ticks), count, rounds)
         floor = _per_second(lambda: mujoco.mj_step(twin.model, twin.data, ticks), count, rounds)
-        return rate, floor
+        return rate, floor, law
     finally:
         env.close()
 
@@ -77,10 +79,11 @@ def run(quick: bool = False) -> list[Row]:
         (10.0, (), None),
         (10.0, CAMERAS, None),
     ):
-        rate, floor = _env_rate(hz, cameras, count // (10 if cameras else 1), rounds)
+        rate, floor, law = _env_rate(hz, cameras, count // (10 if cameras else 1), rounds)
         name = f"env steps, {hz:.0f} Hz, {len(cameras)} cameras" if cameras else f"env steps, {hz:.0f} Hz, state"
         beside = "SERL, measured earlier" if baseline else "physics alone"
-        note = f"baseline: {beside}; physics alone {floor:,.0f}/s, {100 * rate / floor:.0f} % of it reached"
+        share = f"{100 * rate / floor:.0f} % of it reached"
+        note = f"baseline: {beside}; physics alone {floor:,.0f}/s, {share}; with law and reading {law:,.0f}/s"
         base = baseline or floor
         rows.append(
             {"name": name, "value": rate, "unit": "steps/s", "baseline": base, "ratio": rate / base, "note": note}

@@ -3,7 +3,9 @@
 10 critics of 256x256, batch 256, state 32, action 7. Ours does 8 critic and 2 actor updates in a call. The baseline is
 the same algorithm written the plain way: `jax.vmap` over the critics, optax, one jitted critic update a call and one
 jitted actor update every fourth, values of all target critics before two are taken, nothing donated. The floor is the
-rate of a large sgemm and the multiplications that cannot be left out. All take turns, and medians are compared, so that
+rate of a large sgemm and the multiplications that cannot be left out; a nearer one is the sum of the parts that no
+implementation can leave out, each alone: the products at their own sizes, LayerNorm and tanh there and back, and Adam
+with Polyak averaging over the critics' weights. All take turns, and medians are compared, so that
 a busy machine changes the rates but hardly the ratios. Run `python benchmarks/bench_learner.py`; `--quick` takes 20 s.
 """
 
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -156,8 +159,53 @@ def timed(work: Callable[[], object]) -> tuple[float, float]:
     return time.perf_counter() - begin, time.process_time() - cpu
 
 
+def parts() -> dict[str, Callable[[], object]]:
+    """Return the parts of a critic update, each as a compiled call on its own.
+
+    "products" are three square products a critic, as many as its hidden layer needs; "norms" are LayerNorm and tanh of
+    both hidden layers with their gradients; "adam" is the optimiser's step and the Polyak average of all weights.
+    """
+    import jax
+    import jax.numpy as jnp
+
+    draw = np.random.default_rng(1).standard_normal
+    x, w = (draw((CRITICS, BATCH, WIDTH)).astype(np.float32) for _ in range(2))
+    size = CRITICS * ((STATE + ACTION) * WIDTH + WIDTH * WIDTH + WIDTH)
+
+    @jax.jit
+    def products(x: Any, w: Any) -> Any:
+        return [(x[i] @ w[i], x[i].T @ w[i], x[i] @ w[i].T) for i in range(CRITICS)]
+
+    def norm(x: Any) -> Any:
+        centred = x - x.mean(-1, keepdims=True)
+        return jnp.tanh(centred * jax.lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-6))
+
+    @jax.jit
+    def norms(x: Any, w: Any) -> Any:
+        return [jax.vjp(norm, layer)[1](w) for layer in (x, w)]
+
+    @partial(jax.jit, donate_argnums=(0, 1, 2, 3))
+    def adam(p: Any, target: Any, m: Any, v: Any, g: Any) -> Any:
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        p = p - 3e-4 * m / (jnp.sqrt(v) + 1e-8)
+        return p, 0.995 * target + 0.005 * p, m, v
+
+    flat = [jnp.asarray(abs(draw(size)).astype(np.float32)) for _ in range(5)]
+
+    def step() -> None:
+        flat[:4] = jax.block_until_ready(adam(*flat))
+
+    return {
+        "products": lambda: jax.block_until_ready(products(x, w)),
+        "norms": lambda: jax.block_until_ready(norms(x, w)),
+        "adam": step,
+    }
+
+
 def measure(rounds: int) -> dict[str, np.ndarray]:
     """Return (rounds, 2) seconds, wall and CPU: "ours", "held", "plain" per critic update, "sgemm" per product.
+
+    The parts of an update, alone, are there under their own names.
 
     "first" is the first update, compilation included.
     """
@@ -184,10 +232,11 @@ def measure(rounds: int) -> dict[str, np.ndarray]:
         "held": (lambda: ours(0.0), GROUP),
         "plain": (theirs, GROUP),
         "sgemm": (lambda: jax.block_until_ready(product(square)), 1),
+        **{name: (work, 1) for name, work in parts().items()},
     }
     seconds: dict[str, list[NDArray[np.float64]]] = {name: [] for name in works}
     first = timed(works["ours"][0])
-    for name in ("plain", "sgemm"):
+    for name in ("plain", "sgemm", "products", "norms", "adam"):
         works[name][0]()
     for _ in range(rounds):
         for name, (work, count) in works.items():
@@ -219,6 +268,10 @@ def run(quick: bool = False) -> list[Row]:
     gflop, work = 2.0 * SGEMM**3 / 1e9, flop_per_update() / 1e9
     # The fastest sgemm bounds what the cores can do; the median one says what they could do in this run.
     floors = {"median": gflop / middle["sgemm"] / work, "best": gflop / float(least["sgemm"][0]) / work}
+    square_gflop = 3 * CRITICS * 2.0 * BATCH * WIDTH * WIDTH / 1e9
+    alone = {"products": middle["products"] * work / square_gflop, "norms": middle["norms"], "adam": middle["adam"]}
+    bound = 1.0 / sum(alone.values())
+    each = ", ".join(f"{name} {1e3 * value:.1f} ms" for name, value in alone.items())
     cpu_share = float(least["sgemm"][1] / gflop * work / least["ours"][1])
     best = 1.0 / float(least["ours"][0])
     act = acting_seconds(500 if quick else 3000) * 1e6
@@ -227,6 +280,7 @@ def run(quick: bool = False) -> list[Row]:
         row("critic updates", rate, "1/s", plain, f"{GROUP} a call; baseline: plain vmap, one a call"),
         row("critic updates, actor held", held, "1/s", plain, "as while the critics warm up"),
         row("critic updates, of the floor", rate, "1/s", floors["median"], note),
+        row("critic updates, of the parts alone", rate, "1/s", bound, f"baseline: {each}, one after another"),
         row("critic updates, best call", best, "1/s", floors["best"], f"{note}, best call"),
         row("share of the floor in CPU time", cpu_share, "", None, "says the same on a busy machine"),
         row("sgemm 1024", gflop / middle["sgemm"], "GFLOP/s", None, "median, all cores"),
