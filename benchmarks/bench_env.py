@@ -35,7 +35,7 @@ def _per_second(step: Callable[[], object], count: int, rounds: int) -> float:
 
 
 def _env_rate(control_hz: float, cameras: tuple[str, ...], count: int, rounds: int) -> tuple[float, float, float]:
-    """Return environment steps per second and what the same twin allows with physics alone, and with law and reading."""
+    """Return environment steps per second, and what this twin allows with physics alone and with law and reading."""
     from robot_rl.registration import make
 
     env: Any = make("pick_cube", max_steps=10**9, robot={"cameras": list(cameras), "control_hz": control_hz})
