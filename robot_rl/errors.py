@@ -50,6 +50,10 @@ class CameraError(RobotError):
     """A camera is missing, refuses its settings or gives no pictures."""
 
 
+class LaunchError(RobotRLError):
+    """A launch cannot begin: an executable is missing, or another session holds what it needs."""
+
+
 class MissingDependency(RobotRLError):
     """An optional package or system library is not installed."""
 

@@ -24,6 +24,7 @@ COMMANDS = {
     "demos": ("demos", "record demonstrations by the scripted expert"),
     "learner": ("processes", "run the learner alone, for actors on other machines"),
     "actor": ("processes", "run one actor alone, for a learner elsewhere"),
+    "launch": ("launch", "run a launch file: an arm, cameras or a whole session over ROS 2"),
     "keys": ("keys", "make the keys that encrypt the link between machines"),
     "doctor": ("doctor", "say what works on this machine and what to install"),
 }
