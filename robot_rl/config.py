@@ -167,6 +167,8 @@ def compose_run(folder: Path, overrides: Sequence[str] = (), config_dirs: Sequen
     cell = str(choices.pop("cell", "twin"))
     if not cell.endswith(SUFFIXES):
         choices["cell"] = cell
+    if "robot" in mine:  # another robot: what was recorded of the other one is not about it
+        recorded.pop("robot", None)
     groups = [f"{group}={choice}" for group, choice in choices.items() if group in GROUPS]
     composed = compose([*groups, *overrides], config_dirs=config_dirs)
     values = _overlay(composed.values, {str(k): v for k, v in recorded.items()}, mine, "")

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import sys
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -30,14 +29,10 @@ def launch(arguments: Sequence[str]) -> int:
     made.add_argument("file", metavar="FILE", help="a launch file; its arguments follow as name:=value")
     made.add_argument("-s", "--show-args", action="store_true", help="list the arguments of the file and do nothing")
     options, words = parse(made, arguments)
-    from robot_rl_hardware.launching import files
-    from robot_rl_hardware.launching.runner import Launcher, screen
-
-    file = files.load(Path(options.file))
+    command = importlib.import_module("robot_rl_hardware.launching.command")
+    file = Path(options.file)
     if options.show_args:
-        say(f"arguments of {file.path}, written as name:=value:")
-        for line in files.shown(file, os.environ):
+        for line in command.show(file):
             say(line)
         return 0
-    given = files.arguments(file, words)
-    return Launcher(file, given, os.environ, say=screen, colours=sys.stdout.isatty()).run()
+    return int(command.run(file, words))

@@ -12,7 +12,7 @@ from robot_rl.errors import ConfigError, RobotRLError, nearest
 from robot_rl_hardware.launching import actions, vocabulary
 from robot_rl_hardware.launching.substitutions import Context, perform
 
-HOLDS = "HOLDS"  # of a launch file: what no second launch may hold in the same domain
+HOLDS = "HOLDS"  # in a launch file: the argument whose value no second launch may hold in the same ROS domain
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +22,8 @@ class LaunchFile:
     Attributes:
         path: Where it lies.
         description: What it asks for.
-        holds: What no second launch may hold in the same ROS domain, such as "arm"; empty for nothing.
+        holds: The argument whose value no second launch may hold in the same ROS domain, such as "namespace"; empty
+            for none.
     """
 
     path: Path

@@ -138,8 +138,10 @@ class Launcher:
 
     def _start(self, action: actions.ExecuteProcess, context: Context) -> None:
         if not self._started and self.file.holds:
-            what, holder = self.file.holds, f"robot-rl launch {self.file.path.name}"
-            self._stack.enter_context(domain.held(context.environment.get("ROS_DOMAIN_ID") or "0", what, holder))
+            number = domain.number(context.environment.get("ROS_DOMAIN_ID") or "0")
+            namespace = context.launch_configurations.get(self.file.holds, self.file.holds)
+            holder = f"robot-rl launch {self.file.path.name}"
+            self._stack.enter_context(domain.held(number, namespace, holder))
         name = action.label(context)
         child = Child(
             name=name,

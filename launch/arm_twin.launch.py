@@ -1,0 +1,18 @@
+"""The twin of the arm in real time: everything that hardware does over ROS 2, on a desk."""
+
+from launch.actions import IncludeLaunchDescription
+from launch.launch_description_sources import PythonLaunchDescriptionSource
+from launch.substitutions import PathJoinSubstitution, ThisLaunchFileDir
+
+from launch import LaunchDescription
+
+HOLDS = "namespace"  # the argument whose value no second launch may hold in the same ROS domain
+
+
+def generate_launch_description():
+    """Return the arm's node with the twin as its driver."""
+    path = PathJoinSubstitution([ThisLaunchFileDir(), "arm.launch.py"])
+    twin = {"driver": "twin", "cell": "twin"}
+    return LaunchDescription(
+        [IncludeLaunchDescription(PythonLaunchDescriptionSource(path), launch_arguments=twin.items())]
+    )
