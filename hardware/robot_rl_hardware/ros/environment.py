@@ -77,8 +77,8 @@ def refuse_mixture(environ: Mapping[str, str]) -> None:
     if foreign:
         raise ConfigError(
             f"two ROS installations are mixed: this Python environment ({sys.prefix}) has ROS 2 from pip, and "
-            f"{foreign} is sourced too. Together they crash at random. Start a new shell without sourcing ROS, or use an "
-            'environment made without the extra "ros"'
+            f"{foreign} is sourced too. Together they crash at random. Start a new shell without sourcing ROS, or use "
+            'an environment made without the extra "ros"'
         )
 
 
