@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -44,6 +45,11 @@ class Limits:
         step_m, step_rad: Largest distance from the measured pose to a commanded one in one control period.
         force_n: Contact force above which the guard latches a stop.
         command_age_s: A command older than this is not executed; the arm holds.
+        soft_force_n: Contact force above which nothing is advanced against it; off by default.
+        speed_m_s, speed_rad_s: How fast successive commands may move; by default 1.5 steps in a control period, which
+            the steps alone allow when the direction is reversed.
+        acceleration_m_s2, acceleration_rad_s2: How fast that speed may grow; slowing down is always allowed. Off by
+            default.
     """
 
     box_min_m: tuple[float, float, float]
@@ -54,6 +60,11 @@ class Limits:
     step_rad: float = 0.5
     force_n: float = 80.0
     command_age_s: float = 0.25
+    soft_force_n: float = math.inf
+    speed_m_s: float = math.inf
+    speed_rad_s: float = math.inf
+    acceleration_m_s2: float = math.inf
+    acceleration_rad_s2: float = math.inf
 
 
 @dataclass(frozen=True, kw_only=True)

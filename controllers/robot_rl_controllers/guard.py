@@ -4,110 +4,67 @@ It turns every request into a pose that may be executed, says which rules change
 when a request or a reading cannot be trusted, and latches a stop that only `acknowledge` ends. What it returns is what
 the controller gets and what is learnt from.
 
-It owns no clock and no thread: a driver passes the times, calls `check` at the rate it was built for, and may do so
-again with an old command, which is then found stale. `watch` is for motions that are not commanded pose by pose.
+It owns no clock and no thread: a driver passes the times and calls `check` for every command. In between it calls
+`review`, by which the command that stands goes stale, and `watch` during motions that are not commanded pose by pose.
 """
 
 from __future__ import annotations
 
 import logging
 import math
+from collections.abc import Sequence
 
 import numpy as np
 
-from robot_rl.compiled import kernel
-from robot_rl.errors import ConfigError, RobotError
-from robot_rl.geometry import Quat, Vector, finite, norm3_t, quat_normalise_t
+from robot_rl.cell import Box
+from robot_rl.errors import RobotError
+from robot_rl.geometry import Vector, norm3_t, quat_normalise_t
 from robot_rl.robot import ArmCommand, Executed, RobotState
 from robot_rl.task import Limits
-from robot_rl_controllers.guard_rules import TOLERANCE, fit_pose, into_box, tilt
+from robot_rl_controllers.guard_judge import distrust, judge
+from robot_rl_controllers.guard_layout import (
+    COMMAND_AGE_S,
+    COMMAND_S,
+    EVENTS,
+    FORCE,
+    FORCE_N,
+    GIVEN_SIZE,
+    GROWTH_M,
+    GROWTH_RAD,
+    HOLDS,
+    LAST_M,
+    LAST_RAD,
+    NOT_FINITE,
+    NOW_S,
+    PERIOD_S,
+    PREVIOUS_SIZE,
+    QUAT,
+    RATE_M,
+    RATE_RAD,
+    SOFT_FORCE_N,
+    STALE_COMMAND,
+    STALE_OBSERVATION,
+    STATE_AGE_S,
+    STATE_P,
+    STATE_QUAT,
+    STATE_S,
+    UNREADABLE_STATE,
+    P,
+)
+from robot_rl_controllers.guard_limits import positive
+from robot_rl_controllers.guard_workspace import Workspace
 
 log = logging.getLogger(__name__)
 
-# Layout of the array (23,) that carries a request and a reading into compiled code.
-_P, _QUAT, _STATE_P, _STATE_QUAT, _FORCE, _COMMAND_S, _STATE_S, _NOW_S = 0, 3, 7, 10, 14, 20, 21, 22
-_INPUT_SIZE = 23
-# Layout of the array (3,) of the rules about trust: largest force [N], largest age of a command and of a reading [s].
-_MAX_FORCE, _COMMAND_AGE, _STATE_AGE = 0, 1, 2
-
-EVENTS = (
-    "workspace",  # the requested position was outside the box
-    "cone",  # the requested tool axis was outside the cone
-    "step_m",  # too far from the measured position
-    "step_rad",  # turned too far from the measured orientation
-    "rate",  # too far from the command before
-    "measured_workspace",  # the tool itself is outside the box: it is led back
-    "measured_cone",  # the tool itself is outside the cone: it is led back
-    "not_finite",  # the request is not made of finite numbers: held
-    "stale_command",  # the request is too old: held
-    "stale_observation",  # the reading is too old: held
-    "unreadable_state",  # the reading is not made of finite numbers: held
-    "force",  # the contact force is too large: stopped
+_REASONS = (
+    (UNREADABLE_STATE, "the reading of the arm is not made of finite numbers"),
+    (STALE_OBSERVATION, "the reading is {state_age}, allowed are {state_limit:.3f} s"),
+    (STALE_COMMAND, "the command is {command_age}, allowed are {command_limit:.3f} s"),
+    (NOT_FINITE, "the command is not a pose of finite numbers"),
 )
-"""Rules in the order of their bits."""
-
-NOT_FINITE, STALE_COMMAND, STALE_OBSERVATION, UNREADABLE_STATE, FORCE = 128, 256, 512, 1024, 2048
-_HOLD = NOT_FINITE | STALE_COMMAND | STALE_OBSERVATION | UNREADABLE_STATE | FORCE
-
-MAX_SIDE_M = 3.0
-"""A box with a longer side is no measured workspace but a default: the arm reaches 0.86 m."""
 
 
-@kernel
-def _unit(q: Quat) -> Quat:
-    """Return `q` itself if it has unit length, else normalised."""
-    n = q[0] * q[0] + q[1] * q[1] + q[2] * q[2] + q[3] * q[3]
-    return q if abs(n - 1.0) <= 1e-9 else quat_normalise_t(q)
-
-
-@kernel
-def _is_zero(q: Quat) -> bool:
-    return q[0] == 0.0 and q[1] == 0.0 and q[2] == 0.0 and q[3] == 0.0
-
-
-@kernel
-def _stale(now_s: float, stamp_s: float, limit_s: float) -> bool:
-    """Return whether a stamp is too old, too far in the future, or no time at all."""
-    return not (abs(now_s - stamp_s) <= limit_s)
-
-
-@kernel
-def distrust(given: Vector, trust: Vector) -> int:
-    """Return the rules by which a request or a reading may not be acted on."""
-    quat = (given[_STATE_QUAT], given[_STATE_QUAT + 1], given[_STATE_QUAT + 2], given[_STATE_QUAT + 3])
-    if not finite(given[_STATE_P:_COMMAND_S]) or _is_zero(quat):
-        return UNREADABLE_STATE
-    rules = 0
-    if norm3_t((given[_FORCE], given[_FORCE + 1], given[_FORCE + 2])) > trust[_MAX_FORCE]:
-        rules |= FORCE
-    if _stale(given[_NOW_S], given[_STATE_S], trust[_STATE_AGE]):
-        rules |= STALE_OBSERVATION
-    if _stale(given[_NOW_S], given[_COMMAND_S], trust[_COMMAND_AGE]):
-        rules |= STALE_COMMAND
-    if not finite(given[:_STATE_P]) or _is_zero((given[3], given[4], given[5], given[6])):
-        rules |= NOT_FINITE
-    return rules
-
-
-@kernel
-def judge(given: Vector, trust: Vector, bounds: Vector, previous: Vector, out: Vector) -> int:
-    """Write the pose to execute into `out` (7,) and return the rules that spoke; `out` is untouched if it must hold."""
-    rules = distrust(given, trust)
-    if rules != 0:
-        return rules
-    x = (given[0], given[1], given[2])
-    q = _unit((given[3], given[4], given[5], given[6]))
-    p = (given[_STATE_P], given[_STATE_P + 1], given[_STATE_P + 2])
-    m = _STATE_QUAT
-    quat = _unit((given[m], given[m + 1], given[m + 2], given[m + 3]))
-    if math.isnan(previous[0]):
-        previous[0], previous[1], previous[2] = p
-        previous[3], previous[4], previous[5], previous[6] = quat
-        previous[7], previous[8] = 0.0, 0.0
-    return fit_pose(x, q, p, quat, bounds, previous, out)
-
-
-class Guard:
+class Guard(Workspace):
     """The safety rules of one task on one robot; see `EVENTS` for what they are.
 
     Attributes:
@@ -121,10 +78,11 @@ class Guard:
         limits: Limits,
         period_s: float,
         *,
+        keep_out: Sequence[Box] = (),
         speed_m_s: float | None = None,
         speed_rad_s: float | None = None,
-        acceleration_m_s2: float = math.inf,
-        acceleration_rad_s2: float = math.inf,
+        acceleration_m_s2: float | None = None,
+        acceleration_rad_s2: float | None = None,
         observation_age_s: float | None = None,
         margin_m: float = 0.01,
         margin_rad: float = 0.05,
@@ -132,32 +90,35 @@ class Guard:
         """Check the limits and prepare.
 
         Args:
-            limits: workspace and steps of the task.
-            period_s: seconds between two calls of `check`.
-            speed_m_s, speed_rad_s: how fast successive commands may move; by default 1.5 steps per period, which a
-                reversal of the largest sensible action keeps.
-            acceleration_m_s2, acceleration_rad_s2: how fast that speed may grow. Slowing down is always allowed.
+            limits: workspace, steps, speeds and forces of the task, within the cell (`within_cell`).
+            period_s: seconds between two commands.
+            keep_out: boxes that the tool must not enter.
+            speed_m_s, speed_rad_s, acceleration_m_s2, acceleration_rad_s2: instead of those in `limits`.
             observation_age_s: oldest reading to act on; by default as old as a command may be.
             margin_m, margin_rad: how far the measured pose may leave the workspace before that is reported.
 
         Raises:
             ConfigError: A bound is inverted, degenerate, not finite or evidently a default.
         """
-        self.limits = limits
-        self.period_s = _positive("period_s", period_s)
-        workspace = _pack_bounds(limits)
-        rate_m = 1.5 * limits.step_m if speed_m_s is None else _positive("speed_m_s", speed_m_s) * period_s
-        rate_rad = 1.5 * limits.step_rad if speed_rad_s is None else _positive("speed_rad_s", speed_rad_s) * period_s
-        growth_m = _positive("acceleration_m_s2", acceleration_m_s2, math.inf) * period_s**2
-        growth_rad = _positive("acceleration_rad_s2", acceleration_rad_s2, math.inf) * period_s**2
-        margins = (_positive("margin_m", margin_m), _positive("margin_rad", margin_rad))
-        self._bounds = np.array([*workspace, rate_m, rate_rad, growth_m, growth_rad, *margins])
-        command_age_s = _positive("limits.command_age_s", limits.command_age_s)
-        state_age_s = command_age_s if observation_age_s is None else _positive("observation_age_s", observation_age_s)
-        self._trust = np.array([_positive("limits.force_n", limits.force_n), command_age_s, state_age_s])
-        self._given = np.zeros(_INPUT_SIZE)
-        self._previous = np.full(9, np.nan)
+        super().__init__(limits, keep_out, margin_m, margin_rad)
+        self.period_s = positive("period_s", period_s)
+        self._bounds[[RATE_M, RATE_RAD, GROWTH_M, GROWTH_RAD, SOFT_FORCE_N, PERIOD_S]] = (
+            _rate("speed_m_s", speed_m_s, limits.speed_m_s, period_s, 1.5 * limits.step_m),
+            _rate("speed_rad_s", speed_rad_s, limits.speed_rad_s, period_s, 1.5 * limits.step_rad),
+            _growth("acceleration_m_s2", acceleration_m_s2, limits.acceleration_m_s2, period_s),
+            _growth("acceleration_rad_s2", acceleration_rad_s2, limits.acceleration_rad_s2, period_s),
+            positive("limits.soft_force_n", limits.soft_force_n, math.inf),
+            self.period_s,
+        )
+        command_age_s = positive("limits.command_age_s", limits.command_age_s)
+        state_age_s = command_age_s if observation_age_s is None else positive("observation_age_s", observation_age_s)
+        self._trust = np.array([positive("limits.force_n", limits.force_n), command_age_s, state_age_s])
+        self._given = np.zeros(GIVEN_SIZE)
+        self._previous = np.full(PREVIOUS_SIZE, np.nan)
         self._held: Vector | None = None
+        self._why_held = ""
+        self._standing: float | None = None  # when the command that stands was given; none stands after a hold
+        self._close = False
         self._names: dict[int, tuple[str, ...]] = {0: ()}
         self.counts: dict[str, int] = {}
         self.totals: dict[str, int] = {}
@@ -171,7 +132,8 @@ class Guard:
     def check(self, command: ArmCommand, state: RobotState, now_s: float, command_stamp_s: float) -> Executed:
         """Return what may be executed for a request, given the newest reading.
 
-        A held arm is told the pose at which the hold began, so it neither creeps nor pulls towards an old target.
+        A held arm is told the pose at which the hold began, so it neither creeps nor pulls towards an old target. Then
+        `reason` says why, and `stopped` whether it takes more than a better request.
 
         Args:
             command: where the tool shall go.
@@ -187,19 +149,52 @@ class Guard:
             return self._hold(state, ("stopped",))
         given = self._given
         try:
-            given[_P:_QUAT] = command.p_BE
-            given[_QUAT:_STATE_P] = command.quat_BE
+            given[P:QUAT] = command.p_BE
+            given[QUAT:STATE_P] = command.quat_BE
         except (TypeError, ValueError):  # not three and four numbers
-            given[_P] = np.nan
+            given[P] = np.nan
         self._take_state(state)
-        given[_COMMAND_S] = command_stamp_s
-        given[_NOW_S] = now_s
+        given[COMMAND_S] = command_stamp_s
+        given[NOW_S] = now_s
         out = np.empty(7)
         rules = judge(given, self._trust, self._bounds, self._previous, out)
-        if rules & _HOLD:
+        if rules & HOLDS:
             return self._refuse(rules, state)
-        self._held = None
+        self._held, self._why_held = None, ""
+        self._standing, self._close = command_stamp_s, command.close_gripper
         return Executed(out[:3], out[3:], command.close_gripper, self._report(rules) if rules else ())
+
+    def review(self, state: RobotState, now_s: float) -> Executed:
+        """Return what may be executed of the command that `check` let through last, when no new one has come.
+
+        It goes stale, gives way to force, and is held to the same limits from the newest reading. Without such a
+        command (at first, after a hold, after `forget_motion`) the arm holds; a hold goes on giving its reason, and is
+        counted once.
+
+        Raises:
+            RobotError: no pose of the tool has ever been readable.
+        """
+        self._take_state(state)
+        if self.stop_reason:
+            return self._hold(state, ())
+        given, previous = self._given, self._previous
+        given[NOW_S] = now_s
+        given[COMMAND_S] = now_s if self._standing is None else self._standing
+        given[P:STATE_P] = given[STATE_P:FORCE_N] if self._standing is None else previous[:7]
+        if self._standing is None:
+            rules = distrust(given, self._trust) & ~NOT_FINITE
+            if rules and not self._why_held:
+                return self._refuse(rules, state)
+            if rules & FORCE:
+                self._latch_force()
+            return self._hold(state, ())
+        kept = previous[7:].copy()
+        out = np.empty(7)
+        rules = judge(given, self._trust, self._bounds, previous, out)
+        if rules & HOLDS:
+            return self._refuse(rules, state)
+        previous[7:] = kept  # the next command has its own way to go
+        return Executed(out[:3], out[3:], self._close, self._report(rules) if rules else ())
 
     def watch(self, state: RobotState, now_s: float) -> tuple[str, ...]:
         """Return the rules that a reading breaks during a motion that `check` does not see, such as a reset.
@@ -208,97 +203,73 @@ class Guard:
         """
         self._take_state(state)
         given = self._given
-        given[_P:_STATE_P] = given[_STATE_P:_FORCE]
-        given[_COMMAND_S] = given[_NOW_S] = now_s
+        given[P:STATE_P] = given[STATE_P:FORCE_N]
+        given[COMMAND_S] = given[NOW_S] = now_s
         rules = distrust(given, self._trust)
         if rules & FORCE:
             self._latch_force()
         events = self._report(rules)
         if not rules & UNREADABLE_STATE:
-            outside = self.check_waypoint(given[_STATE_P:_STATE_QUAT], given[_STATE_QUAT:_FORCE])
+            outside = self.check_waypoint(given[STATE_P:STATE_QUAT], given[STATE_QUAT:FORCE_N])
             events += tuple(f"measured_{name}" for name in outside)
             self._count(events[-len(outside) :] if outside else ())
         return events
-
-    def check_waypoint(self, p: Vector, quat: Vector) -> tuple[str, ...]:
-        """Return which of "not_finite", "workspace", "cone" a tool pose in B breaks; empty if it may be visited."""
-        pose = np.full(7, np.nan)
-        try:
-            pose[:3], pose[3:] = p, quat
-        except (TypeError, ValueError):
-            return ("not_finite",)
-        unit = np.array(quat_normalise_t(pose[3:]))
-        if not np.isfinite(pose).all() or not unit.any():
-            return ("not_finite",)
-        broken = []
-        if np.abs(np.array(into_box(pose[:3], self._bounds)) - pose[:3]).max() > TOLERANCE:
-            broken.append("workspace")
-        if tilt(unit, self._bounds) > self.limits.cone_rad + TOLERANCE:
-            broken.append("cone")
-        return tuple(broken)
-
-    def check_reset(self, p: Vector, quat: Vector) -> None:
-        """Refuse a start pose of the tool, (3,) [m] and (4,) wxyz in B, that is outside the workspace.
-
-        Raises:
-            RobotError: naming the rule, the pose and what is allowed.
-        """
-        broken = self.check_waypoint(p, quat)
-        if broken:
-            limits = self.limits
-            raise RobotError(
-                f"the start pose p_BE={np.round(p, 4).tolist()} m, quat_BE={np.round(quat, 4).tolist()} breaks the "
-                f"rule {' and '.join(broken)}; allowed is the box {limits.box_min_m} to {limits.box_max_m} m and a "
-                f"tilt of {limits.cone_rad} rad from {limits.cone_axis}. Move the start area or correct the limits."
-            )
 
     def stop(self, reason: str) -> None:
         """Latch a stop: from now on the arm holds, until `acknowledge`. The first reason is kept."""
         if not self.stop_reason:
             self.stop_reason = reason or "no reason given"
-            self._held = None
+            self._held = self._standing = None
             self._count(("stop",))
             log.warning("the guard stopped the arm: %s; it holds until this is acknowledged", self.stop_reason)
 
     def acknowledge(self) -> None:
         """End a stop, on a person's word. The next command counts from the measured pose."""
         self.stop_reason = ""
-        self._forget_motion()
+        self.forget_motion()
 
     def reset_episode(self) -> None:
         """Start counting anew and forget the last command. A latched stop stays."""
         self.counts = {}
         if not self.stop_reason:
-            self._forget_motion()
+            self.forget_motion()
 
-    def _forget_motion(self) -> None:
-        self._held = None
+    def forget_motion(self) -> None:
+        """Let no command stand: the arm holds where it is then, and the next command counts from there."""
+        self._held = self._standing = None
+        self._why_held = ""
         self._previous[:] = np.nan
 
     def _take_state(self, state: RobotState) -> None:
         given = self._given
         try:
-            given[_STATE_P:_STATE_QUAT] = state.p_BE
-            given[_STATE_QUAT:_FORCE] = state.quat_BE
-            given[_FORCE:_COMMAND_S] = state.F_BE
+            given[STATE_P:STATE_QUAT] = state.p_BE
+            given[STATE_QUAT:FORCE_N] = state.quat_BE
+            given[FORCE_N:COMMAND_S] = state.F_BE
         except (TypeError, ValueError):
-            given[_STATE_P] = np.nan
-        given[_STATE_S] = state.stamp_s
+            given[STATE_P] = np.nan
+        given[STATE_S] = state.stamp_s
 
     def _refuse(self, rules: int, state: RobotState) -> Executed:
         events = self._report(rules)
         if rules & FORCE:
             self._latch_force()
+        given, trust = self._given, self._trust
+        self._standing = None
+        self._why_held = next((text for rule, text in _REASONS if rules & rule), "").format(
+            state_age=_age(given[NOW_S] - given[STATE_S]), state_limit=trust[STATE_AGE_S],
+            command_age=_age(given[NOW_S] - given[COMMAND_S]), command_limit=trust[COMMAND_AGE_S],
+        )  # fmt: skip
         return self._hold(state, events)
 
     def _latch_force(self) -> None:
-        force_n = norm3_t(self._given[_FORCE : _FORCE + 3])
+        force_n = norm3_t(self._given[FORCE_N : FORCE_N + 3])
         self.stop(f"contact force {force_n:.1f} N is above the limit of {self.limits.force_n} N")
 
     def _hold(self, state: RobotState, events: tuple[str, ...]) -> Executed:
         """Return the pose at which the hold began, as a copy."""
         if self._held is None:
-            pose = self._given[_STATE_P:_FORCE]
+            pose = self._given[STATE_P:FORCE_N]
             if not np.isfinite(pose).all() or not pose[3:].any():
                 pose = self._previous[:7]
             if not np.isfinite(pose).all():
@@ -309,9 +280,10 @@ class Guard:
             self._held = pose.copy()
             self._held[3:] = quat_normalise_t(self._held[3:])
             self._previous[:7] = self._held
-            self._previous[7:] = 0.0
+            self._previous[[LAST_M, LAST_RAD]] = 0.0
         held = self._held.copy()
-        return Executed(held[:3], held[3:], bool(state.gripper_closing), events, self.stopped)
+        reason = self.stop_reason or self._why_held
+        return Executed(held[:3], held[3:], bool(state.gripper_closing), events, self.stopped, reason)
 
     def _report(self, rules: int) -> tuple[str, ...]:
         names = self._names.get(rules)
@@ -326,37 +298,21 @@ class Guard:
             self.totals[name] = self.totals.get(name, 0) + 1
 
 
-def _positive(name: str, value: float, largest: float = 1e6) -> float:
-    if not isinstance(value, int | float | np.floating) or not 0.0 < value <= largest:
-        raise ConfigError(f"{name} must be a positive, finite number, got {value}. Correct the task's limits.")
-    return float(value)
+def _age(age_s: float) -> str:
+    """Return an age in words; a stamp may lie in the future, or be no number."""
+    if age_s < 0.0:
+        return f"{-age_s:.3f} s ahead of the clock"
+    return f"{age_s:.3f} s old" if age_s >= 0.0 else "of no known age"
 
 
-def _pack_bounds(limits: Limits) -> list[float]:
-    """Return the first 12 entries of the rules' bounds, or refuse the limits."""
-    try:
-        low, high, axis = (np.array(v, float) for v in (limits.box_min_m, limits.box_max_m, limits.cone_axis))
-    except (TypeError, ValueError):
-        raise ConfigError(
-            "limits.box_min_m, box_max_m and cone_axis must each be three numbers, got "
-            f"{limits.box_min_m}, {limits.box_max_m}, {limits.cone_axis}."
-        ) from None
-    if any(v.shape != (3,) or not np.isfinite(v).all() for v in (low, high, axis)):
-        raise ConfigError(
-            "limits.box_min_m, box_max_m and cone_axis must each be three finite numbers, got "
-            f"{limits.box_min_m}, {limits.box_max_m}, {limits.cone_axis}."
-        )
-    sides = high - low
-    if sides.min() < 1e-3 or sides.max() > MAX_SIDE_M:
-        raise ConfigError(
-            f"the workspace box from {limits.box_min_m} to {limits.box_max_m} m has sides of "
-            f"{np.round(sides, 4).tolist()} m; each must be between 0.001 and {MAX_SIDE_M} m. "
-            "Measure the workspace and set limits.box_min_m and limits.box_max_m."
-        )
-    if abs(np.linalg.norm(axis) - 1.0) > 1e-3:
-        raise ConfigError(f"limits.cone_axis must be a unit vector, got {limits.cone_axis}.")
-    for name in ("cone_rad", "step_rad"):
-        if _positive(f"limits.{name}", getattr(limits, name)) > math.pi:
-            raise ConfigError(f"limits.{name} must be at most pi, got {getattr(limits, name)}.")
-    step_m = _positive("limits.step_m", limits.step_m)
-    return [*low, *high, *axis, limits.cone_rad, step_m, limits.step_rad]
+def _rate(name: str, given: float | None, limit: float, period_s: float, default: float) -> float:
+    """Return how far successive commands may lie apart [m or rad]."""
+    if given is not None:
+        return positive(name, given) * period_s
+    return min(positive(f"limits.{name}", limit, math.inf) * period_s, default)
+
+
+def _growth(name: str, given: float | None, limit: float, period_s: float) -> float:
+    """Return how much farther apart [m or rad] they may lie than the ones before."""
+    value = limit if given is None else given
+    return positive(name if given is not None else f"limits.{name}", value, math.inf) * period_s**2

@@ -1,8 +1,8 @@
-"""The geometry of the guard: fit a commanded pose into the box, the cone and the steps. Compiled and free of state.
+"""The geometry of the guard: fit a commanded pose into box, keep-outs, cone and steps. Compiled and free of state.
 
 Every rule describes a set of poses, and `fit_pose` returns a pose inside all of them, which is the request itself, bit
 for bit, when that already is inside. So fitting twice changes nothing. Where the sets conflict (the tool was measured
-outside the workspace), the tool is led straight back, a step at a time, and never further out.
+outside the workspace, or in a keep-out box), the tool is led straight back, a step at a time, and never further out.
 """
 
 from __future__ import annotations
@@ -28,20 +28,35 @@ from robot_rl.geometry import (
     slerp_t,
     vector_angle,
 )
-
-# `bounds` (18,): box corners [m], cone axis in B, cone half angle [rad], steps from the measured pose [m, rad], steps
-# between successive commands [m, rad] and how much longer each may be than the one before it, and the margin [m, rad]
-# by which a measured pose may leave the workspace unreported.
-BOX_MIN, BOX_MAX, CONE_AXIS, CONE_RAD, STEP_M, STEP_RAD = 0, 3, 6, 9, 10, 11
-RATE_M, RATE_RAD, GROWTH_M, GROWTH_RAD, MARGIN_M, MARGIN_RAD, BOUNDS_SIZE = 12, 13, 14, 15, 16, 17, 18
-
-# `previous` (9,): pose of the last executed command, then how far it was from the one before it [m, rad].
-PREVIOUS_QUAT, LAST_M, LAST_RAD, PREVIOUS_SIZE = 3, 7, 8, 9
-
-WORKSPACE, CONE, STEPPED_M, STEPPED_RAD, RATE, MEASURED_WORKSPACE, MEASURED_CONE = 1, 2, 4, 8, 16, 32, 64
-
-TOLERANCE = 1e-9
-"""Metres or radians by which rounding may miss a bound; far below what any sensor sees."""
+from robot_rl_controllers.guard_keep_out import around, depth, way_out
+from robot_rl_controllers.guard_layout import (
+    BOX_MAX,
+    BOX_MIN,
+    CONE,
+    CONE_AXIS,
+    CONE_RAD,
+    GROWTH_M,
+    GROWTH_RAD,
+    KEEP_OUT,
+    KEEP_OUT_BOXES,
+    LAST_M,
+    LAST_RAD,
+    MARGIN_M,
+    MARGIN_RAD,
+    MEASURED_CONE,
+    MEASURED_KEEP_OUT,
+    MEASURED_WORKSPACE,
+    RATE,
+    RATE_M,
+    RATE_RAD,
+    SOFT_FORCE,
+    STEP_M,
+    STEP_RAD,
+    STEPPED_M,
+    STEPPED_RAD,
+    TOLERANCE,
+    WORKSPACE,
+)
 
 
 @kernel
@@ -91,26 +106,97 @@ def towards_axis(q: Any, bounds: Vector, angle_rad: float) -> Quat:
 
 
 @kernel
-def fit_position(x: Any, p: Any, bounds: Vector) -> tuple[Vec3, int]:
-    """Return (position, rules that changed it): in the box, and within a step of the measured position `p` [m]."""
-    home = into_box(p, bounds)
-    step = bounds[STEP_M]
-    out = distance(home, p)
-    if out > step:
-        d = clip_norm_t((home[0] - p[0], home[1] - p[1], home[2] - p[2]), step)
-        return (p[0] + d[0], p[1] + d[1], p[2] + d[2]), MEASURED_WORKSPACE | WORKSPACE
-    y = into_box(x, bounds)
-    rules = 0 if y[0] == x[0] and y[1] == x[1] and y[2] == x[2] else WORKSPACE
-    if distance(y, p) <= step + TOLERANCE:
-        return y, rules
-    # The last point within a step of p on the way from home, which is in the box and near enough, to y.
+def _against(z: Any, p: Any, push: Any) -> float:
+    """Return how far [m] a point lies from `p` against the unit vector `push`; not positive if it gives way."""
+    return (p[0] - z[0]) * push[0] + (p[1] - z[1]) * push[1] + (p[2] - z[2]) * push[2]
+
+
+@kernel
+def _within_step(home: Any, y: Any, p: Any, step: float) -> Vec3:
+    """Return the last point within a step of `p` on the way from `home`, which is near enough, to `y`, which is not."""
     u = (y[0] - home[0], y[1] - home[1], y[2] - home[2])
     w = (home[0] - p[0], home[1] - p[1], home[2] - p[2])
     a = u[0] * u[0] + u[1] * u[1] + u[2] * u[2]
     b = u[0] * w[0] + u[1] * w[1] + u[2] * w[2]
     c = w[0] * w[0] + w[1] * w[1] + w[2] * w[2] - step * step
     t = min(max((math.sqrt(max(b * b - a * c, 0.0)) - b) / a, 0.0), 1.0)
-    return into_box((home[0] + t * u[0], home[1] + t * u[1], home[2] + t * u[2]), bounds), rules | STEPPED_M
+    return (home[0] + t * u[0], home[1] + t * u[1], home[2] + t * u[2])
+
+
+@kernel
+def _towards(home: Any, x: Any, p: Any, bounds: Vector) -> tuple[Vec3, int]:
+    """Return (the point nearest a request that box, keep-outs and step allow, rules that changed it).
+
+    `home` is allowed and within a step of the measured position `p`; so is the whole way from there to the result.
+    """
+    step = bounds[STEP_M]
+    y = into_box(x, bounds)
+    rules = 0 if y[0] == x[0] and y[1] == x[1] and y[2] == x[2] else WORKSPACE
+    if distance(y, p) > step + TOLERANCE:
+        y, rules = into_box(_within_step(home, y, p, step), bounds), rules | STEPPED_M
+    if bounds.shape[0] == KEEP_OUT_BOXES:
+        return y, rules
+    z = around(home, y, bounds)
+    if z[0] != y[0] or z[1] != y[1] or z[2] != y[2]:
+        rules |= KEEP_OUT
+    if distance(z, p) > step + TOLERANCE:
+        z = into_box(_within_step(home, z, p, step), bounds)
+    return z, rules
+
+
+@kernel
+def fit_position(x: Any, p: Any, push: Any, bounds: Vector) -> tuple[Vec3, int]:
+    """Return (position, rules that changed it): in the box, out of keep-outs, and within a step of the measured one.
+
+    Args:
+        x, p: requested and measured position [m].
+        push: direction of a contact force that is large already, or zeros; nothing is advanced against it.
+        bounds: see the layout.
+    """
+    home, rules = into_box(p, bounds), 0
+    deep = depth(home, bounds) if bounds.shape[0] > KEEP_OUT_BOXES else 0.0
+    if deep > 0.0:
+        home, open_way = way_out(home, bounds)
+        if not open_way:
+            return (p[0], p[1], p[2]), KEEP_OUT
+    out, ahead = distance(home, p), _against(x, p, push)
+    if ahead > TOLERANCE:
+        x, rules = (x[0] + ahead * push[0], x[1] + ahead * push[1], x[2] + ahead * push[2]), SOFT_FORCE
+    if out > bounds[STEP_M]:
+        d = clip_norm_t((home[0] - p[0], home[1] - p[1], home[2] - p[2]), bounds[STEP_M])
+        z = (p[0] + d[0], p[1] + d[1], p[2] + d[2])
+        rules = MEASURED_WORKSPACE | WORKSPACE if deep == 0.0 else KEEP_OUT
+    elif deep > bounds[MARGIN_M]:
+        z, rules = home, KEEP_OUT
+    else:
+        z, more = _towards(home, x, p, bounds)
+        rules |= more
+    if _against(z, p, push) <= TOLERANCE:
+        return z, rules
+    # What the other rules made of it pushes again: stay, where that is allowed.
+    stay = home if _against(home, p, push) <= TOLERANCE and out <= bounds[STEP_M] else (p[0], p[1], p[2])
+    return stay, rules | SOFT_FORCE
+
+
+@kernel
+def _slew(x: Any, p: Any, push: Any, share: float, bounds: Vector, previous: Vector) -> tuple[Vec3, float, int]:
+    """Return (position, its distance [m] from the last command per period, rules that changed it)."""
+    position, rules = fit_position(x, p, push, bounds)
+    before, _ = fit_position((previous[0], previous[1], previous[2]), p, push, bounds)
+    moved = distance(position, before)
+    allowed = min(bounds[RATE_M], previous[LAST_M] + bounds[GROWTH_M] * share) * share
+    if moved <= allowed + TOLERANCE:
+        return position, moved / share, rules
+    d = clip_norm_t((position[0] - before[0], position[1] - before[1], position[2] - before[2]), allowed)
+    y = (before[0] + d[0], before[1] + d[1], before[2] + d[2])
+    if distance(into_box(p, bounds), p) <= bounds[STEP_M]:
+        y = into_box(y, bounds)
+    if bounds.shape[0] > KEEP_OUT_BOXES:
+        # A way that is shortened may lead elsewhere: if it does not stay allowed, the last command does.
+        z, changed = fit_position(y, p, push, bounds)
+        if changed and distance(z, y) > TOLERANCE:
+            return before, 0.0, rules | RATE
+    return y, allowed / share, rules | RATE
 
 
 @kernel
@@ -160,34 +246,27 @@ def fit_rotation(q: Any, quat: Any, bounds: Vector) -> tuple[Quat, int]:
 
 
 @kernel
-def fit_pose(x: Any, q: Any, p: Any, quat: Any, bounds: Vector, previous: Vector, out: Vector) -> int:
+def fit_pose(
+    x: Any, q: Any, p: Any, quat: Any, push: Any, share: float, bounds: Vector, previous: Vector, out: Vector
+) -> int:
     """Write the pose that may be executed, remember it as the previous one, and return the rules that changed it.
 
     Args:
         x, q: requested tool pose in B: position [m] and unit quaternion wxyz.
         p, quat: measured tool pose.
-        bounds: (18,) see the layout above.
-        previous: (9,) see the layout above; changed in place.
+        push: direction of a contact force that is large already, or zeros.
+        share: time since the last command, in periods, at most 1.
+        bounds: see the layout.
+        previous: (10,) see the layout; changed in place.
         out: (7,) receives the pose.
     """
-    position, rules = fit_position(x, p, bounds)
-    before, _ = fit_position((previous[0], previous[1], previous[2]), p, bounds)
-    moved = distance(position, before)
-    allowed = min(bounds[RATE_M], previous[LAST_M] + bounds[GROWTH_M])
-    if moved > allowed + TOLERANCE:
-        d = clip_norm_t((position[0] - before[0], position[1] - before[1], position[2] - before[2]), allowed)
-        position = (before[0] + d[0], before[1] + d[1], before[2] + d[2])
-        if distance(into_box(p, bounds), p) <= bounds[STEP_M]:
-            position = into_box(position, bounds)
-        moved = allowed
-        rules |= RATE
-
+    position, moved, rules = _slew(x, p, push, share, bounds, previous)
     rotation, turn_rules = fit_rotation(q, quat, bounds)
     rules |= turn_rules
     last = (previous[3], previous[4], previous[5], previous[6])
     heading, _ = fit_rotation(last, quat, bounds)
     turned = quat_angle(heading, rotation)
-    allowed = min(bounds[RATE_RAD], previous[LAST_RAD] + bounds[GROWTH_RAD])
+    allowed = min(bounds[RATE_RAD], previous[LAST_RAD] + bounds[GROWTH_RAD] * share) * share
     if turned > allowed + TOLERANCE:
         rotation = _retreat(heading, rotation_step_t(heading, rotation, allowed), quat, bounds)
         turned = allowed
@@ -197,9 +276,11 @@ def fit_pose(x: Any, q: Any, p: Any, quat: Any, bounds: Vector, previous: Vector
         rules |= MEASURED_WORKSPACE
     if tilt(quat, bounds) - bounds[CONE_RAD] > bounds[MARGIN_RAD]:
         rules |= MEASURED_CONE
+    if depth(p, bounds) > bounds[MARGIN_M]:
+        rules |= MEASURED_KEEP_OUT
     copy3(out, position)
     copy4(out[3:], rotation)
     for i in range(7):
         previous[i] = out[i]
-    previous[LAST_M], previous[LAST_RAD] = moved, turned
+    previous[LAST_M], previous[LAST_RAD] = moved, turned / share
     return rules

@@ -15,7 +15,8 @@ from robot_rl import geometry as g
 from robot_rl.errors import ConfigError, RobotError
 from robot_rl.robot import ArmCommand, Executed, RobotState
 from robot_rl.task import Limits
-from robot_rl_controllers.guard import EVENTS, Guard
+from robot_rl_controllers.guard import Guard
+from robot_rl_controllers.guard_layout import EVENTS
 
 unhurried = settings(deadline=None, max_examples=200)  # the first call of a kernel loads or compiles it
 LIMITS = Limits(box_min_m=(0.3, -0.2, 0.05), box_max_m=(0.6, 0.25, 0.4))

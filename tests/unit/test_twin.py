@@ -199,7 +199,7 @@ def test_a_contact_above_the_limit_ends_the_episode_and_reset_acknowledges_it() 
         if terminated or truncated:
             break
     assert truncated
-    assert info["reason"] == "stopped"
+    assert "N is above the limit of 15.0 N" in info["reason"]
     assert "force" in info["guard_events"]
     assert twin.guard.stopped
     held = twin.observe().p_BE
