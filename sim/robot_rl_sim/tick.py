@@ -76,7 +76,7 @@ def _filter_wrench(
 
 
 @kernel
-def _sound(values: F64) -> bool:
+def sound(values: F64) -> bool:
     """Return whether all values are finite and of a size that a simulation has."""
     for value in values:  # noqa: SIM110 (numba compiles no generator expressions)
         if not abs(value) < UNSOUND:
@@ -85,7 +85,7 @@ def _sound(values: F64) -> bool:
 
 
 @kernel
-def _advance(
+def advance(
     addresses: NDArray[np.int64],
     ctrl: F64,
     tau: F64,
@@ -164,7 +164,7 @@ def cartesian_period(
     share = 1.0 - np.exp(-WRENCH_EVERY * dt / WRENCH_FILTER_S)
     p = xpos[tcp]
     for _ in range(ticks):
-        if not _sound(qvel):
+        if not sound(qvel):
             return
         fill_jacobian(J, p, xanchor, xaxis)
         for i in range(7):
@@ -172,7 +172,7 @@ def cartesian_period(
         impedance_torque(
             qpos[:7], qvel[:7], p, xquat[tcp], J, scratch, target, ref, gains, limits, null_q, tau, tau, dt
         )
-        _advance(addresses, ctrl, tau, finger_target, finger_step, p, tool_bodies, cfrc_ext, root_com, wrench, share)
+        advance(addresses, ctrl, tau, finger_target, finger_step, p, tool_bodies, cfrc_ext, root_com, wrench, share)
 
 
 @kernel
@@ -218,13 +218,13 @@ def joint_period(
     """
     share = 1.0 - np.exp(-WRENCH_EVERY * dt / WRENCH_FILTER_S)
     for i_tick in range(ticks):
-        if not _sound(qvel):
+        if not sound(qvel):
             return
         evaluate_move(plan, start_s + (i_tick + 1) * dt, q_ref, dq_ref)
         for i in range(7):
             scratch[i] = bias[i] - gravcomp[i]
         joint_impedance_torque(qpos[:7], qvel[:7], scratch, q_ref, dq_ref, gains, limits, tau, tau, dt)
-        _advance(
+        advance(
             addresses, ctrl, tau, finger_target, finger_step, xpos[tcp], tool_bodies, cfrc_ext, root_com, wrench, share
         )
 
@@ -270,4 +270,4 @@ def read_state(
             out[STATE_SIZE + 7 * n + i] = xpos[bodies[n], i]
         for i in range(4):
             out[STATE_SIZE + 7 * n + 3 + i] = xquat[bodies[n], i]
-    return _sound(qpos) and _sound(qvel)
+    return sound(qpos) and sound(qvel)

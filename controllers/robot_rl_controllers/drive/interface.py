@@ -11,7 +11,9 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Protocol
 
-from robot_rl.robot import ArmCommand, Executed, ResetRequest, RobotState
+import numpy as np
+
+from robot_rl.robot import ArmCommand, Executed, ResetRequest, RobotState, Vector
 from robot_rl.task import Compliance
 
 
@@ -59,6 +61,7 @@ class Reading:
         counts: How often each rule of the guard spoke since the driver started.
         recoveries_left: How many more times `recover` will be granted now, without a person.
         ticks: Timing of the loop.
+        tau: (7,) torques [N m] that the loop sent last, without gravity.
     """
 
     state: RobotState
@@ -69,6 +72,7 @@ class Reading:
     counts: Mapping[str, int] = field(default_factory=dict)
     recoveries_left: int = 0
     ticks: TickStatistics = field(default_factory=TickStatistics)
+    tau: Vector = field(default_factory=lambda: np.zeros(7))
 
 
 class ArmDriver(Protocol):
@@ -96,6 +100,10 @@ class ArmDriver(Protocol):
         Raises:
             RobotError: The pose may not be visited or cannot be reached, or the driver is stopped.
         """
+        ...
+
+    def move_joints(self, q: Vector) -> None:
+        """Begin to drive to joint positions (7,) [rad] with limited jerk; modes and errors are those of a reset."""
         ...
 
     def home(self) -> None:

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 
@@ -89,4 +90,17 @@ class Plant(Protocol):
 
     def close(self) -> None:
         """Release the robot."""
+        ...
+
+
+@runtime_checkable
+class WithObjects(Protocol):
+    """A plant that also knows its scene: a twin. Its objects are named when it is made, in a fixed order."""
+
+    def object_poses(self, out: Vector) -> None:
+        """Fill in the (7 n,) poses in B: position [m] and orientation wxyz of each object."""
+        ...
+
+    def place_objects(self, poses: Mapping[str, Vector]) -> None:
+        """Put objects at rest at (7,) poses in B, as a person does who resets the cell."""
         ...

@@ -1,0 +1,164 @@
+"""The loop's desk: takes the parent's requests, and tells the parent what the arm does. All through shared memory."""
+
+from __future__ import annotations
+
+import json
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from robot_rl.errors import RobotError, RobotRLError
+from robot_rl.geometry import Vector
+from robot_rl.robot import Executed
+from robot_rl_controllers.drive import records
+from robot_rl_controllers.drive.fr3_kinematics import JOINT_MARGIN_RAD, Q_MAX, Q_MIN
+from robot_rl_controllers.drive.interface import Mode
+from robot_rl_controllers.drive.plant import Sample, WithObjects
+from robot_rl_controllers.drive.records import Ask, state_text, unpack_compliance
+from robot_rl_controllers.drive.slots import Record
+from robot_rl_controllers.joint_motion import MotionLimits
+
+if TYPE_CHECKING:
+    from robot_rl_controllers.drive.loop import DriveLoop
+
+TELL_S = 0.5
+
+MOVES = MotionLimits(
+    q_min=tuple(q + 0.5 * JOINT_MARGIN_RAD for q in Q_MIN), q_max=tuple(q - 0.5 * JOINT_MARGIN_RAD for q in Q_MAX)
+)
+
+
+class Desk:
+    """What comes in and goes out beside the control path.
+
+    Attributes:
+        ticks: Control ticks done.
+    """
+
+    def __init__(self, loop: DriveLoop, real_time: str) -> None:
+        self._loop, self._board, self._real_time = loop, loop.board, real_time
+        self.ticks = self._missed = 0
+        self._own: dict[str, int] = {}
+        self._last_ns, self._last_robot_s = 0, 0.0
+        self._told_s = 0.0
+        self._said: tuple[str, Executed | None] = ("", None)
+        self._objects = loop.plant if isinstance(loop.plant, WithObjects) and loop.board.objects else None
+
+    def begin(self, sample: Sample) -> None:
+        """Forget the time before control began."""
+        self._last_ns, self._last_robot_s = 0, sample.robot_s
+
+    def note(self, event: str) -> None:
+        """Count an event that neither guard nor machine sees."""
+        self._own[event] = self._own.get(event, 0) + 1
+
+    def count(self, start_ns: int, sample: Sample) -> None:
+        """Count one tick whose reading came at `start_ns` and whose answer was just given."""
+        histograms = self._board.histograms
+        histograms.response.add(time.perf_counter_ns() - start_ns)
+        if self._last_ns:
+            histograms.period.add(start_ns - self._last_ns)
+        self._last_ns = start_ns
+        gap = round((sample.robot_s - self._last_robot_s) / self._loop.plant.dt_s) - 1
+        if gap > 0:
+            self._missed += gap
+        self._last_robot_s = sample.robot_s
+        self.ticks += 1
+
+    # Requests ----------------------------------------------------------------------------------------------------
+
+    def serve(self, now: float) -> None:
+        """Do what the parent asked for since the last tick."""
+        queue = self._board.request
+        while queue.waiting:
+            record = queue.take()
+            if record is None:
+                return
+            try:
+                self._do(record, now)
+                refusal = ""
+            except RobotRLError as error:
+                refusal = str(error)
+            answer = self._board.answer
+            answer.words[0], answer.words[1] = record.count, not refusal
+            answer.set_text(refusal)
+            answer.publish()
+
+    def _do(self, record: Record, now: float) -> None:
+        loop, numbers = self._loop, record.numbers
+        ask = Ask(int(record.words[0]))
+        if ask is Ask.STOP:
+            loop.guard.stop(record.text)
+            loop.fault(record.text, soft=False)
+        elif ask is Ask.ACKNOWLEDGE:
+            loop.machine.acknowledge(record.text, now)
+        elif ask is Ask.RECOVER:
+            p = loop.sample.p_BE
+            loop.machine.recover(now, (p[0], p[1], p[2]))
+        elif ask is Ask.COMPLIANCE:
+            loop.motion.set_compliance(unpack_compliance(numbers.tolist()))
+        elif ask is Ask.BEGIN_RESET:
+            loop.begin_reset(now)
+        elif ask is Ask.END_RESET:
+            loop.end_reset("" if record.words[1] else record.text or "the reset failed", float(numbers[0]))
+        elif ask is Ask.PLACE:
+            self._place(numbers)
+        elif not loop.resetting:
+            raise RobotError(f"the arm is not being reset ({loop.machine.mode.name}: {loop.machine.reason})")
+        elif ask is Ask.MOVE_JOINTS:
+            loop.motion.follow_joints(loop.sample, numbers[:7], MOVES)
+        elif ask is Ask.STREAM:
+            loop.motion.hold(loop.sample)
+
+    def _place(self, numbers: Vector) -> None:
+        if self._objects is None:
+            raise RobotError("this robot's objects are placed by people, not by its driver")
+        poses = numbers[: 7 * len(self._board.objects)].reshape(-1, 7)
+        self._objects.place_objects(
+            {n: p for n, p in zip(self._board.objects, poses, strict=True) if np.isfinite(p).all()}
+        )
+
+    # Tidings -----------------------------------------------------------------------------------------------------
+
+    def publish(self, now: float, tau: Vector | None, executed: Executed, sequence: int) -> None:
+        """Tell the parent the newest reading, the mode, and what was made of the newest command."""
+        loop, slot, s = self._loop, self._board.state, self._loop.sample
+        n, words = slot.numbers, slot.words
+        n[records.STAMP], n[records.ROBOT_S], n[records.WIDTH] = s.stamp_s, s.robot_s, s.width_m
+        n[records.Q], n[records.DQ], n[records.P], n[records.QUAT] = s.q, s.dq, s.p_BE, s.quat_BE
+        n[records.V], n[records.F] = s.J @ s.dq, s.F_BE
+        n[records.TAU] = 0.0 if tau is None else tau
+        n[records.DONE_P], n[records.DONE_QUAT] = executed.p_BE, executed.quat_BE
+        if self._objects is not None:
+            self._objects.object_poses(n[records.OBJECTS :])
+        machine = loop.machine
+        words[records.MODE] = Mode.RESETTING if loop.resetting and not machine.held else machine.mode
+        words[records.SEQUENCE], words[records.CLOSING] = sequence, loop.closing
+        words[records.DONE_CLOSE], words[records.DONE_STOPPED] = executed.close_gripper, executed.stopped
+        words[records.RECOVERIES] = machine.recoveries_left(now)
+        words[records.TICKS], words[records.MISSED] = self.ticks, self._missed
+        if self._said[0] != machine.reason or self._said[1] is not executed:
+            self._said = (machine.reason, executed)
+            slot.set_text(state_text(machine.reason, executed))
+        slot.publish()
+        if now - self._told_s >= TELL_S:
+            self._told_s = now
+            self._tell()
+
+    def _tell(self) -> None:
+        counts = dict(self._own)
+        for more in (self._loop.guard.totals, self._loop.machine.counts):
+            for name, number in more.items():
+                counts[name] = counts.get(name, 0) + number
+        slow = self._board.slow
+        slow.set_text(json.dumps({"counts": counts, "real_time": self._real_time}))
+        slow.publish()
+
+    def close(self, reason: str) -> None:
+        """Say that the driver has ended, and why."""
+        self._tell()
+        slot = self._board.state
+        slot.words[records.MODE] = Mode.CLOSED
+        slot.set_text(state_text(reason, Executed(np.zeros(3), np.zeros(4), False)))
+        slot.publish()
