@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -19,6 +20,7 @@ from robot_rl.errors import ConfigError
 from robot_rl.link import ActorSide
 from robot_rl.messages import SOURCES, Source, StepBlock
 from robot_rl.policy import NumpyPolicy
+from robot_rl.timing import Histogram, RateCheck
 
 State = NDArray[np.float32]
 
@@ -30,19 +32,24 @@ class ActorConfig:
     Attributes:
         block_steps: Steps sent together; the end of an episode always sends.
         throttle: When to wait for a learner that is behind: before any "step" (lock-step twins) or only between
-            episodes ("episode": real time, where a robot must not be left in mid-motion).
+            episodes ("episode": where a robot must not be left in mid-motion, and always so in real time).
         noise_scale: Multiplies the policy's own standard deviation while practising.
+        rate_tolerance: In real time, the largest 95th percentile of the control period, as a multiple of the nominal
+            one; practice ends with a sentence when it is exceeded. 0 switches the check off.
     """
 
     block_steps: int = 20
     throttle: Literal["step", "episode"] = "step"
     noise_scale: float = 1.0
+    rate_tolerance: float = 1.2
 
     def __post_init__(self) -> None:
         if self.block_steps < 1:
             raise ConfigError(f"actor.block_steps is {self.block_steps}; it must be at least 1")
         if self.noise_scale < 0.0:
             raise ConfigError(f"actor.noise_scale is {self.noise_scale}; it must not be negative")
+        if self.rate_tolerance and not self.rate_tolerance > 1.0:
+            raise ConfigError(f"actor.rate_tolerance is {self.rate_tolerance}; it must be above 1, or 0 for no check")
         if self.throttle not in ("step", "episode"):
             raise ConfigError(f"actor.throttle is '{self.throttle}'; allowed: step, episode")
 
@@ -53,12 +60,13 @@ class Episode:
     def __init__(self, number: int, block_steps: int) -> None:
         self.number = number
         self._block_steps = block_steps
-        self._start = 0
+        self._start = self._width = 0
         self._rows: list[tuple[Any, NDArray[np.float32], float, int, int]] = []
         self.steps = 0
         self.reward_sum = 0.0
         self.sources: Counter[Source] = Counter()
         self.guard: Counter[str] = Counter()
+        self.timing: dict[str, Histogram] = {}
         self._t0_s = time.monotonic()
 
     @property
@@ -68,10 +76,16 @@ class Episode:
 
     def add(self, observation: Any, action: NDArray[np.float32], reward: float, source: Source, version: int) -> None:
         """Add a step."""
+        self._width = len(action)
         self._rows.append((observation, action, reward, SOURCES.index(source), version))
         self.steps += 1
         self.reward_sum += reward
         self.sources[source] += 1
+
+    def time(self, timing: Mapping[str, float]) -> None:
+        """Add what a robot in real time measured in a step, in milliseconds by name."""
+        for name, value in timing.items():
+            self.timing.setdefault(name, Histogram()).add(value)
 
     def full_block(self) -> StepBlock | None:
         """Return a block when enough steps have come together."""
@@ -98,6 +112,8 @@ class Episode:
             "duration_s": time.monotonic() - self._t0_s,
         }
         facts.update({f"guard/{name}": count for name, count in self.guard.items()})
+        for name, histogram in self.timing.items():
+            facts.update({f"timing/{name}_p{p}": histogram.percentile(p) for p in (50, 99)})
         return self._block(observation, terminated, facts)
 
     def _block(
@@ -118,18 +134,24 @@ class Episode:
         if isinstance(final, dict):
             final_images = {name: image for name, image in final.items() if name != "state"}
             final = final["state"]
+        final_state = np.zeros(0, np.float32) if final is None else np.asarray(final, np.float32)
+        states = np.array(observations, np.float32)
+        actions = np.array([row[1] for row in rows], np.float32)
+        if not rows:  # the end alone: its steps are sent already
+            states, actions = states.reshape(0, len(final_state)), actions.reshape(0, self._width)
+            images = {name: np.zeros((0, *image.shape), np.uint8) for name, image in final_images.items()}
         return StepBlock(
             episode=self.number,
             start=start,
-            states=np.array(observations, np.float32),
-            actions=np.array([row[1] for row in rows], np.float32),
+            states=states,
+            actions=actions,
             rewards=np.array([row[2] for row in rows], np.float32),
             sources=np.array([row[3] for row in rows], np.uint8),
             policy_versions=np.array([row[4] for row in rows], np.int64),
             images=images,
             ended=info is not None,
             terminated=terminated,
-            final_state=np.zeros(0, np.float32) if final is None else np.asarray(final, np.float32),
+            final_state=final_state,
             final_images=final_images,
             info=info or {},
         )
@@ -148,6 +170,8 @@ class Actor:
 
     def __init__(self, env: RobotEnv, link: ActorSide, config: ActorConfig, seed: int, first_episode: int = 0) -> None:
         self.env, self.link, self.config = env, link, config
+        self.timing: Mapping[str, float] = {}  # of the newest step, in real time
+        self._rate = RateCheck(env.period_s, config.rate_tolerance)
         self._seed: int | None = int(np.random.SeedSequence([seed, first_episode]).generate_state(1)[0])
         self._rng = np.random.default_rng([seed, first_episode, 2])
         self._policy: NumpyPolicy | None = None
@@ -185,6 +209,8 @@ class Actor:
         action = policy.act(_state(before), self._rng)
         after, reward, terminated, truncated, info = self.env.step(action)
         episode.guard.update(info["guard_events"])
+        self.timing = info.get("timing", {})
+        episode.time(self.timing)
         episode.add(before, info["executed_action"], float(reward), "policy", policy.version)
         self._observation = after
         self.steps += 1
@@ -194,16 +220,19 @@ class Actor:
             self.completed += 1
         elif (block := episode.full_block()) is not None:
             self.link.send(block)
+        if "period_ms" in self.timing:
+            self._rate.add(self.timing["period_ms"])
 
     def flush(self) -> None:
         """Send what is pending: a learner that is waited for may itself wait for these very steps."""
         if self._episode is not None and self._episode.pending and self.link.wait_room(0.0):
             self.link.send(self._episode.block())
 
-    def abandon(self) -> None:
-        """Give up the running episode after the robot failed: its steps are sent, its end stays unknown."""
-        self.flush()
-        self._episode = None
+    def abandon(self, reason: str) -> None:
+        """End the running episode where the robot failed: it is truncated after its last whole step."""
+        episode, self._episode = self._episode, None
+        if episode is not None and episode.steps and self.link.wait_room(0.0):
+            self.link.send(episode.finish(self._observation, False, {"success": False, "reason": reason}))
 
     def _take_policy(self) -> None:
         newest = self.link.policy()
@@ -219,7 +248,7 @@ class Actor:
         self._policy.load(newest)
 
     def _may_step(self) -> bool:
-        if self._episode is not None and self.config.throttle == "episode":
+        if self._episode is not None and (self.env.real_time or self.config.throttle == "episode"):
             return self.link.wait_room(0.0)
         status = self.link.status()
         if status is None or status.finished:

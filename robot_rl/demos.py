@@ -55,7 +55,7 @@ class Demos:
 
 def period_s(env: RobotEnv) -> float:
     """Return the control period of an environment, seconds of the robot's time."""
-    return float(getattr(env.robot, "period_s", 1.0 / env.task.control_hz))
+    return env.period_s
 
 
 def record_episode(env: RobotEnv, expert: Expert, number: int, seed: int) -> StepBlock:
@@ -74,6 +74,7 @@ def record_episode(env: RobotEnv, expert: Expert, number: int, seed: int) -> Ste
         action = expert.action(env.robot_state)
         following, reward, terminated, truncated, info = env.step(action)
         episode.guard.update(info["guard_events"])
+        episode.time(info.get("timing", {}))
         episode.add(observation, info["executed_action"], float(reward), "demo", 0)
         observation = following
         if terminated or truncated:

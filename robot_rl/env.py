@@ -19,6 +19,7 @@ from robot_rl.geometry import tool_delta_into, tool_delta_inverse_into
 from robot_rl.robot import ArmCommand, Executed, Robot, RobotState
 from robot_rl.specs import ImageField
 from robot_rl.task import Task
+from robot_rl.timing import is_real_time, timing_of
 
 Observation = NDArray[np.float32] | dict[str, NDArray[Any]]
 
@@ -49,6 +50,7 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self.action_space = gymnasium.spaces.Box(-1.0, 1.0, (spec.size,), np.float32)
         state_space = gymnasium.spaces.Box(-np.inf, np.inf, (task.observation_spec.size,), np.float32)
         self.observation_space: gymnasium.Space[Any] = state_space
+        self.real_time = is_real_time(robot)
         self._connected = False
         if self.cameras:
             spaces: dict[str, gymnasium.Space[Any]] = {"state": state_space}
@@ -64,6 +66,11 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._low, self._high = np.full(spec.size, -1.0, np.float32), np.full(spec.size, 1.0, np.float32)
         self._state: RobotState | None = None
         self._step = 0
+
+    @property
+    def period_s(self) -> float:
+        """Control period, seconds of the robot's time."""
+        return float(getattr(self.robot, "period_s", 1.0 / self.task.control_hz))
 
     @property
     def robot_state(self) -> RobotState:
@@ -109,6 +116,8 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "reason": outcome.reason
             or ((executed.reason or "stopped") if executed.stopped else "time limit" if truncated else ""),
         }
+        if self.real_time:
+            info["timing"] = timing_of(self.robot)
         return self._observation(state), outcome.reward, outcome.terminated, truncated, info
 
     def _to_command(self, action: NDArray[np.float32], state: RobotState) -> ArmCommand:
@@ -144,5 +153,6 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         return draw(self._render_camera, 480, 640) if draw is not None else None
 
     def close(self) -> None:
-        """Hold and release the robot."""
+        """Hold and release the robot. A later reset connects to it again."""
+        self._connected = False
         self.robot.close()

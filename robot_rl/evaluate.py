@@ -16,8 +16,10 @@ from robot_rl.env import RobotEnv
 from robot_rl.errors import CheckpointError, MissingDependency, RobotError, StorageError
 from robot_rl.link import session_spec, spec_difference
 from robot_rl.messages import Policy
+from robot_rl.metrics import Latencies
 from robot_rl.policy import NumpyPolicy
 from robot_rl.specs import ActionSpec, ObservationSpec
+from robot_rl.timing import Histogram
 from robot_rl.video import VideoWriter, episode_caption
 
 log = logging.getLogger(__name__)
@@ -70,6 +72,7 @@ def evaluate(
     video: Path | None = None,
     video_episodes: int = 0,
     progress: Callable[[int, int], None] = lambda done, successes: None,
+    latencies: Latencies | None = None,
 ) -> list[dict[str, Any]]:
     """Run episodes and return one row for each, as in `episodes.jsonl`.
 
@@ -81,6 +84,7 @@ def evaluate(
         video: Where to film; without OpenGL or an encoder there is a warning and no film.
         video_episodes: How many of the first episodes are filmed.
         progress: Told the episodes done and the successes after each.
+        latencies: Gathers what a robot in real time measures.
     """
     rows: list[dict[str, Any]] = []
     with contextlib.ExitStack() as stack:
@@ -89,18 +93,21 @@ def evaluate(
             stack.callback(film.close)
         for i in range(episodes):
             filming = film if i < video_episodes else None
-            rows.append(_episode(env, policy, i, FIRST_SEED + (seed << 20) + i, filming))
+            rows.append(_episode(env, policy, i, FIRST_SEED + (seed << 20) + i, filming, latencies or Latencies()))
             if film is not None and i + 1 == video_episodes:
                 film.close()
             progress(i + 1, sum(row["success"] for row in rows))
     return rows
 
 
-def _episode(env: RobotEnv, policy: NumpyPolicy, number: int, seed: int, film: Film | None) -> dict[str, Any]:
+def _episode(
+    env: RobotEnv, policy: NumpyPolicy, number: int, seed: int, film: Film | None, latencies: Latencies
+) -> dict[str, Any]:
     observation, _ = env.reset(seed=seed)
     rng = np.random.default_rng(seed) if policy.sampled else None
     period = period_s(env)
     steps, reward_sum, guard = 0, 0.0, {}
+    timing: dict[str, Histogram] = {}
     while True:
         if film is not None:
             film.add(number, steps * period)
@@ -109,6 +116,9 @@ def _episode(env: RobotEnv, policy: NumpyPolicy, number: int, seed: int, film: F
         steps, reward_sum = steps + 1, reward_sum + float(reward)
         for event in info["guard_events"]:
             guard[event] = guard.get(event, 0) + 1
+        for name, value in info.get("timing", {}).items():
+            timing.setdefault(name, Histogram()).add(value)
+            latencies.add(name, value)
         if terminated or truncated:
             break
     success = bool(info["success"])
@@ -124,6 +134,7 @@ def _episode(env: RobotEnv, policy: NumpyPolicy, number: int, seed: int, film: F
         "policy_version": policy.version,
         "guard": guard,
         "seed": seed,
+        **({"timing": {f"{k}_p{p}": h.percentile(p) for k, h in timing.items() for p in (50, 99)}} if timing else {}),
     }
 
 

@@ -6,7 +6,8 @@ A run has two streams, each one JSON object per line:
   and the live view know `critic/loss`, `critic/q_mean`, `critic/target_mean`, `critic/q_std`, `actor/loss`,
   `actor/entropy`, `actor/bc_nll`, `temperature/value`, `rate/env_steps_per_s`, `rate/updates_per_s`,
   `link/policy_age_steps`, `replay/steps`, and plot whatever else there is in a table of last values.
-* `episodes.jsonl`: one line per finished episode, see `EPISODE_DEFAULTS`.
+* `episodes.jsonl`: one line per finished episode, see `EPISODE_DEFAULTS`; of a robot in real time also "timing", what
+  was measured by name and percentile, such as `period_ms_p99`.
 
 A line is one write and is in the kernel's hands when the call returns, so SIGKILL loses nothing; a line torn by a power
 cut or a full disk is skipped by the reader. Reopening appends, and `t_s` goes on from where it stood.
@@ -142,17 +143,18 @@ class MetricsWriter:
 
         Args:
             env_steps: Environment steps received so far, this episode's included.
-            info: Any of `EPISODE_DEFAULTS`, and more; "guard/<rule>" entries are gathered under "guard".
+            info: Any of `EPISODE_DEFAULTS`, and more; "guard/<rule>" entries are gathered under "guard" and
+                "timing/<name>" entries under "timing".
             t_s: Wall time of the run; now when None.
         """
         t_s = self.elapsed_s if t_s is None else t_s
         given = plain(info)
         assert isinstance(given, dict)  # plain() keeps mappings
-        inner = given.get("guard")
-        guard = dict(inner) if isinstance(inner, dict) else {}
-        guard |= {k.removeprefix("guard/"): v for k, v in given.items() if k.startswith("guard/")}
-        rest = {k: _scalar(v) for k, v in given.items() if k != "guard" and not k.startswith("guard/")}
-        row = {"t_s": round(t_s, 3), "env_steps": int(env_steps), **EPISODE_DEFAULTS, **rest, "guard": guard}
+        gathered = {name: _gathered(given, name) for name in ("guard", "timing")}
+        rest = {k: _scalar(v) for k, v in given.items() if k.partition("/")[0] not in gathered}
+        if not gathered["timing"]:  # a robot in lock-step has none
+            del gathered["timing"]
+        row = {"t_s": round(t_s, 3), "env_steps": int(env_steps), **EPISODE_DEFAULTS, **rest, **gathered}
         shown = {f"episode/{k}": float(row[k]) for k in ("success", "return", "steps", "duration_s")}
         self._append(self._episodes, row, t_s, env_steps, shown)
 
@@ -189,6 +191,14 @@ class MetricsWriter:
             if not self._failing:
                 self._failing = True
                 raise
+
+
+def _gathered(given: Mapping[str, object], name: str) -> dict[str, object]:
+    """Return a mapping together with the entries "name/..." beside it."""
+    inner = given.get(name)
+    found = dict(inner) if isinstance(inner, dict) else {}
+    found |= {k.removeprefix(f"{name}/"): v for k, v in given.items() if k.startswith(f"{name}/")}
+    return {k: _scalar(v) for k, v in found.items()}
 
 
 def _scalar(value: object) -> object:

@@ -8,13 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from robot_rl.actor import Actor
-from robot_rl.errors import RobotError, StorageError
+from robot_rl.errors import RateError, RobotError, StorageError
 from robot_rl.metrics import Latencies
 
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.002
-MOST_FAILURES = 5  # episodes in a row that the robot may fail before a person must look
+MOST_FAILURES = 5  # episodes in a row that a robot in lock-step may fail
+LONGEST_PAUSE_S = 5.0
 
 
 def actor_seed(seed: int, index: int, attempt: int) -> int:
@@ -22,19 +23,43 @@ def actor_seed(seed: int, index: int, attempt: int) -> int:
     return seed + (index << 24) + (attempt << 40)
 
 
-def act(actor: Actor, stopping: Callable[[], bool], drain_s: float = 5.0) -> Latencies:
+def pause(reason: str, failures: int, stopping: Callable[[], bool], waits: Callable[[str], None]) -> None:
+    """Wait before a robot in real time is asked again: a person may have to come, and training waits for them.
+
+    Args:
+        reason: What the robot said, which is what the person has to do.
+        failures: How often in a row it was asked in vain; the wait grows with it.
+        stopping: Asked often whether to give up.
+        waits: Told the reason.
+    """
+    if failures <= 1 or failures % 10 == 0:
+        log.warning("practice waits for the robot: %s", reason)
+    waits(reason)
+    until_s = time.monotonic() + min(0.5 * failures, LONGEST_PAUSE_S)
+    while time.monotonic() < until_s and not stopping():
+        time.sleep(0.05)
+
+
+def act(
+    actor: Actor,
+    stopping: Callable[[], bool],
+    drain_s: float = 5.0,
+    waits: Callable[[str], None] = lambda reason: None,
+) -> Latencies:
     """Run episodes until the learner says that the run is complete, or until asked to stop, and close the link.
 
     Args:
         actor: The actor.
         stopping: Asked in every turn whether to stop.
         drain_s: How long to wait at the end for the learner to store what was sent.
+        waits: Told what a robot in real time waits for, and an empty text after each step that it does.
 
     Returns:
-        How long the control periods took.
+        How long the control periods took; in real time everything that the robot measures.
 
     Raises:
-        RobotError: The robot failed in several episodes in a row.
+        RateError: The loop of a robot in real time misses its rate.
+        RobotError: A robot in lock-step failed in several episodes in a row.
     """
     latencies = Latencies()
     try:
@@ -43,16 +68,24 @@ def act(actor: Actor, stopping: Callable[[], bool], drain_s: float = 5.0) -> Lat
             began_s = time.perf_counter()
             try:
                 acted = actor.tick()
+            except RateError as e:
+                actor.abandon(str(e))
+                raise
             except RobotError as e:
+                actor.abandon(str(e))
                 failures = failures + 1 if actor.completed == completed else 1
                 completed = actor.completed
+                if actor.env.real_time:
+                    pause(str(e), failures, stopping, waits)
+                    continue
                 if failures >= MOST_FAILURES:
                     raise
                 log.warning("the episode is given up: %s", e)
-                actor.abandon()
                 continue
             if acted:
-                latencies.add("period_ms", 1e3 * (time.perf_counter() - began_s))
+                waits("")
+                for name, value in (actor.timing or {"period_ms": 1e3 * (time.perf_counter() - began_s)}).items():
+                    latencies.add(name, value)
             else:
                 time.sleep(IDLE_S)
         actor.flush()
