@@ -26,7 +26,7 @@ MAX_AGE_S = 12 * 3600.0
 
 STATEMENTS = {
     "emergency_stop": "The emergency stop is in my hand, and today it stopped this arm.",
-    "watch": "`robot-rl watch` runs in a terminal that I can reach, and its stop was confirmed today.",
+    "watch": "While the arm is driven, I keep `robot-rl watch` open where I can press its SPACE key.",
     "space": "Nobody can reach into the arm's space, and nothing loose or fragile stands in it.",
     "bounds": "The bounds in the cell file were measured on this arm as it is mounted now.",
     "tool": "The tool and its load are set in the robot's own settings as they are mounted now.",

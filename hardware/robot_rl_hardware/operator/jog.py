@@ -118,7 +118,7 @@ class Jogger:
 
     def executed(self, p_BE: Vector, quat_BE: Vector) -> None:
         """Take over the pose that the guard let through instead of the target."""
-        if self._pose is not None:
+        if self._pose is not None and np.isfinite(p_BE).all() and np.isfinite(quat_BE).all():
             self._pose = (np.array(p_BE, float), quat_normalise(quat_BE))
 
     def target(self, p_BE: Vector, quat_BE: Vector, now_s: float) -> ArmCommand:

@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 
 SERVICES = ("recover", "acknowledge", "stop", "home")
 REMEMBERED = 64
+OPEN_M = 0.08
+"""What an open gripper is told; drivers clip it to their own range."""
 
 
 @dataclass(slots=True)
@@ -95,7 +97,7 @@ class ArmClient:
         status = self._status.value or {}
         counts = status.get("counts")
         executed = self._executed.value
-        recent = executed is not None and now_s - self._executed.at_s < 1.0
+        recent = executed.events if executed is not None and now_s - self._executed.at_s < 1.0 else ()
         return ArmView(
             where=self.where,
             p_BE=p,
@@ -111,7 +113,7 @@ class ArmClient:
             recoveries_left=int(status.get("recoveries_left", 0) or 0),
             counts={str(k): int(v) for k, v in counts.items()} if isinstance(counts, dict) else {},
             status_age_s=now_s - self._status.at_s,
-            events=tuple(executed.events) if recent else (),
+            events=tuple(recent),
             others=self.others(),
         )
 
@@ -125,7 +127,7 @@ class ArmClient:
         if self._target is None or self._width is None:
             raise RobotError("this client was opened to watch, and does not command the arm")
         stamp_ns = self.node.get_clock().now().nanoseconds
-        width_m = 0.0 if command.close_gripper else 0.08
+        width_m = 0.0 if command.close_gripper else OPEN_M
         self._width.publish(messages.to_joints(stamp_ns, [messages.GRIPPER], [width_m]))
         self._target.publish(messages.to_pose(stamp_ns, command.p_BE, command.quat_BE))
         return stamp_ns
@@ -137,9 +139,10 @@ class ArmClient:
                 return executed, at_s
         return None
 
-    def newest_answer(self) -> Executed | None:
-        """Return what the guard made of the newest request that was answered."""
-        return self._executed.value
+    def newest_answer(self) -> tuple[int, Executed] | None:
+        """Return the stamp [ns] of the newest request that was answered, of whoever, and what the guard made of it."""
+        newest = list(self._answers)[-1:]
+        return (newest[0][0], newest[0][1]) if newest else None
 
     def stop(self, reason: str) -> None:
         """Ask for a stop in both ways that there are; does not wait."""

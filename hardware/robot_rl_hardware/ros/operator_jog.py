@@ -78,7 +78,7 @@ def run_jog(namespace: str, domain: int | None, config: JogConfig, ended: Callab
 
 def jogging(client: ArmClient, keyboard: Keyboard, jogger: Jogger, ended: Callable[[], bool]) -> None:
     """Turn keys into commands until `q`, a signal or the end of the terminal; then send nothing more: the arm holds."""
-    operator, panel = Operator(client), Panel()
+    operator, panel, driving = Operator(client), Panel(), Driving(client, jogger)
     for view, keys in ticks(client, keyboard, ended):
         now_s = time.monotonic()
         if view.others:
@@ -93,7 +93,7 @@ def jogging(client: ArmClient, keyboard: Keyboard, jogger: Jogger, ended: Callab
                 jogger.forget()
             else:
                 jogger.press(key, now_s)
-        step(client, jogger, view, now_s)
+        driving.step(view, now_s)
         said = operator.message(view, now_s) or ("moving" if jogger.moving(now_s) else "still: hold a key to move")
         speed = f"{1e3 * jogger.fraction * jogger.config.speed_m_s:.1f} mm/s"
         panel.show(
@@ -101,16 +101,29 @@ def jogging(client: ArmClient, keyboard: Keyboard, jogger: Jogger, ended: Callab
         )
 
 
-def step(client: ArmClient, jogger: Jogger, view: ArmView, now_s: float) -> None:
-    """Send where the arm shall be now, if it may run."""
-    if not view.fresh or view.mode != "RUN" or view.p_BE is None or view.quat_BE is None:
-        jogger.forget()
-        return
-    if not jogger.synchronised:
-        jogger.close_gripper = view.closing
-    elif (answer := client.newest_answer()) is not None and answer.events and not answer.stopped:
-        jogger.executed(answer.p_BE, answer.quat_BE)
-    client.send(jogger.target(view.p_BE, view.quat_BE, now_s))
+class Driving:
+    """Sends where the arm shall be, as long as it runs."""
+
+    def __init__(self, client: ArmClient, jogger: Jogger) -> None:
+        self.client, self.jogger = client, jogger
+        self._first_ns = 0
+
+    def step(self, view: ArmView, now_s: float) -> None:
+        """Send the target of now, if the arm may run and its readings are new."""
+        if not view.fresh or view.mode != "RUN" or view.p_BE is None or view.quat_BE is None:
+            self.jogger.forget()
+            return
+        fresh_start = not self.jogger.synchronised
+        if fresh_start:
+            self.jogger.close_gripper = view.closing
+        elif (newest := self.client.newest_answer()) is not None:
+            stamp_ns, answer = newest
+            # Answers to requests from before, ours or of others, say nothing about this motion.
+            if stamp_ns >= self._first_ns and answer.events and not answer.stopped:
+                self.jogger.executed(answer.p_BE, answer.quat_BE)
+        sent_ns = self.client.send(self.jogger.target(view.p_BE, view.quat_BE, now_s))
+        if fresh_start:
+            self._first_ns = sent_ns
 
 
 def ticks(client: ArmClient, keyboard: Keyboard, ended: Callable[[], bool]) -> Iterator[tuple[ArmView, list[str]]]:
@@ -143,7 +156,11 @@ def run_watch(namespace: str, domain: int | None, gamepad: str, button: int | No
         pad = stack.enter_context(StopButton(gamepad, button)) if gamepad else None
         keyboard = stack.enter_context(Keyboard())
         client = stack.enter_context(open_client("watch", namespace, domain))
-        why = watching(client, keyboard, pad, ended)
+        try:
+            why = watching(client, keyboard, pad, ended)
+        except BaseException:
+            insist(client, "the operator's watch failed")
+            raise
         if why:
             insist(client, why)
         return STOPPED_BY_US if why else 0

@@ -1,0 +1,78 @@
+"""`robot-rl calibrate bounds|keep-out|camera`."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Sequence
+from pathlib import Path
+
+from robot_rl.cell_file import SUFFIXES
+from robot_rl.cli.common import no_settings, parse, parser, say
+from robot_rl.cli.jog import add_where, end_on_signals, number, where_of
+from robot_rl.errors import ConfigError, nearest
+
+BOUNDS = """\
+Measure the box that the tool may visit: bring the tool to its corners, by hand or by keys, and take each with ENTER.
+The box is written into the cell file, a margin inside of what was touched. The file of before is kept."""
+
+KEEP_OUT = """\
+Add a box that the tool must not enter: touch its corners with the tool, from outside. The box that is written is a
+margin larger than what was touched. The file of before is kept."""
+
+EXAMPLES = """\
+  robot-rl calibrate bounds --cell my_cell.yaml
+  robot-rl calibrate bounds --cell my_cell.yaml --jog
+  robot-rl calibrate keep-out --cell my_cell.yaml --margin 0.02
+"""
+WHAT = ("bounds", "keep-out")
+
+
+def calibrate(arguments: Sequence[str]) -> int:
+    """Measure what belongs in a cell file."""
+    what = next((a for a in arguments if not a.startswith("-")), "")
+    if what in WHAT:
+        rest = list(arguments)
+        rest.remove(what)
+        return _boxes(what, rest)
+    made = parser(
+        "calibrate",
+        f"Measure what belongs in a cell file: {', '.join(WHAT)}. Each has its own --help.",
+        EXAMPLES,
+        takes_settings=False,
+    )
+    parse(made, arguments)
+    found = f"'{what}' is nothing to calibrate" if what else "calibrate needs to know what"
+    raise ConfigError(f"{found}; there are {', '.join(WHAT)}.{nearest(what, WHAT) if what else ''}")
+
+
+def _boxes(what: str, arguments: Sequence[str]) -> int:
+    keep_out = what == "keep-out"
+    made = parser(f"calibrate {what}", KEEP_OUT if keep_out else BOUNDS, EXAMPLES, takes_settings=False)
+    made.add_argument("--cell", default="", metavar="FILE", help="the cell file, such as my_cell.yaml; made if missing")
+    made.add_argument("--margin", default="0.005", metavar="M", help="metres between the box and what was touched")
+    made.add_argument("--jog", action="store_true", help="move the arm by keys instead of by hand")
+    add_where(made)
+    options, rest = parse(made, arguments)
+    no_settings(made, rest)
+    path = cell_path(options.cell)
+    margin_m = number("--margin", options.margin)
+    if not margin_m >= 0.0:
+        raise ConfigError(f"--margin is {options.margin}; it must not be negative")
+    namespace, domain = where_of(options)
+    corners = importlib.import_module("robot_rl_hardware.operator.corners").Corners(-margin_m if keep_out else margin_m)
+    tool = importlib.import_module("robot_rl_hardware.ros.operator_bounds")
+    with end_on_signals() as ended:
+        sentence = tool.run_bounds(
+            namespace, domain, path, corners, keep_out=keep_out, jog=options.jog, ended=ended, patience_s=10.0
+        )
+    say(sentence or "nothing was written")
+    return 0 if sentence else 1
+
+
+def cell_path(text: str) -> Path:
+    """Return the path of the cell file that an option names."""
+    if not text:
+        raise ConfigError("which cell? Name its file: --cell my_cell.yaml")
+    if not text.endswith(SUFFIXES):
+        raise ConfigError(f"--cell is '{text}'; it must be a file that ends with {' or '.join(SUFFIXES)}")
+    return Path(text)
