@@ -53,6 +53,7 @@ class RealSenseCamera:
 
     def __init__(self, settings: CameraSettings, device: Any = None) -> None:
         self._settings, self._device = settings, device
+        self._serial = str(settings.device)
         self._rs: Any = None
         self._pipeline: Any = None
         self._align: Any = None
@@ -63,7 +64,7 @@ class RealSenseCamera:
         """Find the camera, start the mode of the settings, lock its controls."""
         self.close()
         rs = self._rs = load_realsense()
-        serial = self._serial_of_device() if self._device is not None else self._find_serial()
+        serial = self._serial = self._serial_of_device() if self._device is not None else self._find_serial()
         device = self._device if self._device is not None else self._by_serial(serial)
         self._check_mode(device, serial)
         s = self._settings
@@ -97,7 +98,7 @@ class RealSenseCamera:
     def read(self, timeout_s: float) -> Frame:
         """Wait for the next frame, and take the newest if several are waiting."""
         if self._pipeline is None:
-            raise CameraError(f"RealSense {self._settings.device} is not open")
+            raise CameraError(f"RealSense {self._serial} is not open")
         until = time.monotonic() + timeout_s
         frames = self._wait(timeout_s)
         while (newer := self._queue.poll_for_frame()) and newer.is_frameset():
@@ -109,7 +110,7 @@ class RealSenseCamera:
             left_s = until - time.monotonic()
             if left_s > 0.0:
                 return self.read(left_s)
-            raise CameraTimeout(f"RealSense {self._settings.device} gave depth but no colours for {timeout_s:g} s")
+            raise CameraTimeout(f"RealSense {self._serial} gave depth but no colours for {timeout_s:g} s")
         depth = frames.get_depth_frame() if self._align is not None else None
         return Frame(
             image=np.array(np.asanyarray(color.get_data()), np.uint8),  # librealsense uses its buffer again
@@ -134,7 +135,7 @@ class RealSenseCamera:
             return self._queue.wait_for_frame(max(int(timeout_s * 1e3), 1)).as_frameset()
         except RuntimeError as error:
             raise CameraTimeout(
-                f"RealSense {self._settings.device} gave no picture for {timeout_s:g} s; check its cable ({error})"
+                f"RealSense {self._serial} gave no picture for {timeout_s:g} s; check its cable ({error})"
             ) from error
 
     def _stamp_s(self, frame: Any) -> float:

@@ -3,13 +3,23 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 from robot_rl.errors import ConfigError, nearest
+from robot_rl.typed import build
 
 Kind = Literal["realsense", "opencv", "topic", "twin"]
 TURNS_DEG = (0, 90, 180, 270)
+# What differs from the defaults below. A drawn scene stands as still as it likes, and a topic is silent until its
+# node comes; the twin draws what the policy sees, since a larger drawing costs more.
+OF_KIND: Mapping[str, Mapping[str, Any]] = {
+    "realsense": {},
+    "opencv": {},
+    "topic": {"reconnect_s": 0.0},
+    "twin": {"width": 128, "height": 128, "frozen_s": 0.0, "reconnect_s": 0.0},
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +47,7 @@ class CameraSettings:
             still; 0 switches it off, for a scene that is drawn.
         reconnect_s: Silence after which the device is closed and opened again; 0 waits for ever.
         loop: Begin a video file anew at its end.
+        calibration: What `robot-rl calibrate` measured, kept with the camera; nothing here reads it.
     """
 
     kind: Kind
@@ -58,6 +69,7 @@ class CameraSettings:
     frozen_s: float = 0.5
     reconnect_s: float = 2.0
     loop: bool = False
+    calibration: Mapping[str, Any] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.kind not in get_args(Kind):
@@ -88,3 +100,25 @@ def check_crop(crop: tuple[int, int, int, int]) -> None:
             f"a camera's crop is x, y, width, height in pixels, of a square of at least 8, got {list(crop)}; "
             "draw it with: robot-rl camera NAME"
         )
+
+
+def camera_settings(values: Mapping[str, Any], where: str = "camera") -> CameraSettings:
+    """Return the settings in plain values, such as a cell's; what they leave out is as usual for their kind.
+
+    Args:
+        values: By name; `serial` is another word for `device`.
+        where: What to call them in messages.
+
+    Raises:
+        ConfigError: A name, type or value is wrong.
+    """
+    given = dict(values)
+    if "serial" in given:
+        if "device" in given:
+            raise ConfigError(f"{where} has a serial and a device, which are the same; keep one")
+        given["device"] = given.pop("serial")
+    usual = OF_KIND.get(str(given.get("kind")), {})
+    try:
+        return build(CameraSettings, {**usual, **given}, where)
+    except ConfigError as error:
+        raise error if where in str(error) else ConfigError(f"{where}: {error}") from error

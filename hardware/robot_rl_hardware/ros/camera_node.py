@@ -6,7 +6,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -181,16 +181,3 @@ class _Published:
         self._image.publish(to_image(stamp_ns, view.picture, self.name))
         if self._full.get_subscription_count():
             self._full.publish(to_image(stamp_ns, frame.image, self.name))
-
-
-def camera_names(cameras: Mapping[str, object], wanted: Sequence[str]) -> list[str]:
-    """Return which cameras of a cell are meant: the wanted ones, or all.
-
-    Raises:
-        ConfigError: The cell has no such camera.
-    """
-    for name in wanted:
-        if name not in cameras:
-            have = ", ".join(cameras) or "none"
-            raise ConfigError(f"the cell has no camera '{name}'; it has {have}")
-    return list(wanted) or list(cameras)
