@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help setup practice demo test check format bench verify-practice lock clean
+.PHONY: help setup practice demo test check format bench verify-practice fci-sim lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -38,9 +38,12 @@ bench: practice  ## Run the benchmarks; leaves benchmarks/latest.json.
 verify-practice: setup  ## Measure every claim of the README that fits in 15 minutes.
 	@$(BIN)/python scripts/verify_practice.py $(ARGS)
 
+fci-sim:  ## Create .venv-fci: a simulator of the Franka's network protocol. RUN=1 also starts it on 127.0.0.1.
+	@bash scripts/fci_sim.sh $(if $(RUN),run $(ARGS))
+
 lock:  ## Write the lock files anew from pyproject.toml. UPGRADE=1 takes newer versions.
 	@bash scripts/lock.sh
 
 clean:  ## Remove the environment and the caches; runs/ stays.
-	rm -rf .venv .setup.lock build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-fci .setup.lock* build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

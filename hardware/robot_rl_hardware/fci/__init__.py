@@ -1,0 +1,1 @@
+"""The Franka FR3 over its own network protocol (FCI), through the maker's pylibfranka."""
