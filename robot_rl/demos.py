@@ -21,10 +21,12 @@ from robot_rl.jsonl import read_json, read_jsonl, write_json_atomic
 from robot_rl.link import session_spec, spec_difference
 from robot_rl.messages import StepBlock
 from robot_rl.metrics import MetricsWriter
+from robot_rl.patience import begin_episode
 from robot_rl.replay import check_block
 from robot_rl.replay_log import ReplayLog, read
 from robot_rl.specs import ActionSpec, ObservationSpec
 from robot_rl.task import Expert
+from robot_rl.timing import RateCheck
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +60,14 @@ def period_s(env: RobotEnv) -> float:
     return env.period_s
 
 
-def record_episode(env: RobotEnv, expert: Expert, number: int, seed: int) -> StepBlock:
+def record_episode(
+    env: RobotEnv,
+    expert: Expert,
+    number: int,
+    seed: int,
+    stopping: Callable[[], bool] = lambda: False,
+    check: RateCheck | None = None,
+) -> StepBlock:
     """Let the expert act for one episode and return it whole.
 
     Args:
@@ -66,15 +75,20 @@ def record_episode(env: RobotEnv, expert: Expert, number: int, seed: int) -> Ste
         expert: Who acts.
         number: Of the episode.
         seed: Of the start and of the expert's own randomness.
+        stopping: Asked whether to give up while a robot in real time waits for a person.
+        check: Of the rate of a robot in real time.
     """
-    observation, _ = env.reset(seed=seed)
+    observation = begin_episode(env, seed, stopping)
     expert.reset(np.random.default_rng([seed, 1]))
     episode = Episode(number, env.task.max_steps + 1)
     while True:
         action = expert.action(env.robot_state)
         following, reward, terminated, truncated, info = env.step(action)
         episode.guard.update(info["guard_events"])
-        episode.time(info.get("timing", {}))
+        timing = info.get("timing", {})
+        episode.time(timing)
+        if check is not None and "period_ms" in timing:
+            check.add(timing["period_ms"])
         episode.add(observation, info["executed_action"], float(reward), "demo", 0)
         observation = following
         if terminated or truncated:
@@ -87,6 +101,8 @@ def record(
     n: int,
     seed: int,
     progress: Callable[[int], None] = lambda done: None,
+    stopping: Callable[[], bool] = lambda: False,
+    check: RateCheck | None = None,
 ) -> Demos:
     """Return n successful demonstrations; failed tries are dropped, as a person would drop them.
 
@@ -96,9 +112,13 @@ def record(
         n: How many.
         seed: Same seed, same demonstrations.
         progress: Told the number of demonstrations after each.
+        stopping: Asked before each episode whether to give up.
+        check: Of the rate of a robot in real time.
 
     Raises:
         ConfigError: The expert fails too often.
+        RateError: The loop of a robot in real time misses its rate.
+        KeyboardInterrupt: It was given up.
     """
     blocks: list[StepBlock] = []
     rows: list[dict[str, Any]] = []
@@ -109,7 +129,9 @@ def record(
                 f"the scripted expert succeeded in {len(blocks)} of {tried} episodes of {env.task.name}; "
                 "make it less sloppy (expert.noise, expert.wander) or give it more time (task.max_steps)"
             )
-        block = record_episode(env, expert, len(blocks), FIRST_SEED + (seed << 16) + tried)
+        if stopping():
+            raise KeyboardInterrupt
+        block = record_episode(env, expert, len(blocks), FIRST_SEED + (seed << 16) + tried, stopping, check)
         tried += 1
         if block.info["success"]:
             blocks.append(block)

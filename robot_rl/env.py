@@ -79,12 +79,16 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             raise SpecError("the environment was used before its first reset; call reset() first")
         return self._state
 
-    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Draw a start from the task, bring the robot there, and observe."""
-        super().reset(seed=seed)
+    def connect(self) -> None:
+        """Open the robot, unless that is done; raises `RobotError` when something that the task needs is missing."""
         if not self._connected:
             self.robot.connect()
             self._connected = True
+
+    def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
+        """Draw a start from the task, bring the robot there, and observe."""
+        super().reset(seed=seed)
+        self.connect()
         self._state = self.robot.reset(self.task.sample_reset(self.np_random))
         self._step = 0
         return self._observation(self._state), {}

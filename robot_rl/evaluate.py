@@ -17,6 +17,7 @@ from robot_rl.errors import CheckpointError, MissingDependency, RobotError, Stor
 from robot_rl.link import session_spec, spec_difference
 from robot_rl.messages import Policy
 from robot_rl.metrics import Latencies
+from robot_rl.patience import begin_episode
 from robot_rl.policy import NumpyPolicy
 from robot_rl.specs import ActionSpec, ObservationSpec
 from robot_rl.timing import Histogram
@@ -73,6 +74,7 @@ def evaluate(
     video_episodes: int = 0,
     progress: Callable[[int, int], None] = lambda done, successes: None,
     latencies: Latencies | None = None,
+    stopping: Callable[[], bool] = lambda: False,
 ) -> list[dict[str, Any]]:
     """Run episodes and return one row for each, as in `episodes.jsonl`.
 
@@ -85,15 +87,20 @@ def evaluate(
         video_episodes: How many of the first episodes are filmed.
         progress: Told the episodes done and the successes after each.
         latencies: Gathers what a robot in real time measures.
+        stopping: Asked before each episode whether to give up, with `KeyboardInterrupt`.
     """
     rows: list[dict[str, Any]] = []
+    gathered = Latencies() if latencies is None else latencies
     with contextlib.ExitStack() as stack:
         film = Film(env, video) if video is not None and video_episodes > 0 else None
         if film is not None:
             stack.callback(film.close)
         for i in range(episodes):
             filming = film if i < video_episodes else None
-            rows.append(_episode(env, policy, i, FIRST_SEED + (seed << 20) + i, filming, latencies or Latencies()))
+            if stopping():
+                raise KeyboardInterrupt
+            observation = begin_episode(env, FIRST_SEED + (seed << 20) + i, stopping)
+            rows.append(_episode(env, policy, i, FIRST_SEED + (seed << 20) + i, observation, filming, gathered))
             if film is not None and i + 1 == video_episodes:
                 film.close()
             progress(i + 1, sum(row["success"] for row in rows))
@@ -101,9 +108,14 @@ def evaluate(
 
 
 def _episode(
-    env: RobotEnv, policy: NumpyPolicy, number: int, seed: int, film: Film | None, latencies: Latencies
+    env: RobotEnv,
+    policy: NumpyPolicy,
+    number: int,
+    seed: int,
+    observation: Any,
+    film: Film | None,
+    latencies: Latencies,
 ) -> dict[str, Any]:
-    observation, _ = env.reset(seed=seed)
     rng = np.random.default_rng(seed) if policy.sampled else None
     period = period_s(env)
     steps, reward_sum, guard = 0, 0.0, {}

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 from robot_rl.errors import CheckpointError
 from robot_rl.jsonl import JsonlTail, read_json
+from robot_rl.patience import ROBOT_FILE
 from robot_rl.stats import number
 
 if TYPE_CHECKING:
@@ -49,6 +50,8 @@ class Snapshot:
         silent_s: Seconds since anything was written.
         disk_free_gib: Space left where the run lies.
         processes: Name to state, as the supervisor says.
+        robot_waits: What a robot in real time waits for; empty while it does not.
+        period_ms: 99th percentile of the control period in the newest episode of such a robot.
     """
 
     name: str = ""
@@ -73,6 +76,8 @@ class Snapshot:
     silent_s: float = 0.0
     disk_free_gib: float = UNKNOWN
     processes: dict[str, str] = field(default_factory=dict)
+    robot_waits: str = ""
+    period_ms: float = UNKNOWN
 
 
 class RunReader:
@@ -114,6 +119,8 @@ class RunReader:
             self._heard_s = self._clock()
         state.silent_s = self._clock() - self._heard_s
         state.processes = dict(processes or {})
+        with contextlib.suppress(CheckpointError):
+            state.robot_waits = str(read_json(self._folder / ROBOT_FILE).get("waits") or "")
         with contextlib.suppress(OSError):
             state.disk_free_gib = shutil.disk_usage(self._folder).free / 2**30
         self._derive()
@@ -147,6 +154,9 @@ class RunReader:
         state.episodes += 1
         state.env_steps = max(state.env_steps, int(number(row.get("env_steps"), 0.0)))
         state.policy_age_steps = number(row.get("policy_age_steps"), state.policy_age_steps)
+        timing = row.get("timing")
+        if isinstance(timing, Mapping):
+            state.period_ms = number(timing.get("period_ms_p99"))
         events = row.get("guard")
         if isinstance(events, Mapping):
             for rule, count in events.items():
@@ -193,7 +203,8 @@ def duration(seconds: float) -> str:
 
 def warnings(s: Snapshot) -> list[str]:
     """Return what a person at the screen should act on."""
-    found = [f"{name}: {state}" for name, state in s.processes.items() if state not in ("running", "done")]
+    found = [f"practice waits for the robot: {s.robot_waits}"] if s.robot_waits else []
+    found += [f"{name}: {state}" for name, state in s.processes.items() if state not in ("running", "done")]
     if s.silent_s > _SILENT_WARNING_S:
         found.append(f"nothing was written for {duration(s.silent_s)}")
     if s.disk_free_gib < _DISK_WARNING_GIB:
@@ -216,6 +227,7 @@ def line(s: Snapshot) -> str:
         f"updates/step {shown(s.updates_per_step)}",
         f"{shown(s.steps_per_s)} steps/s",
         f"{shown(s.updates_per_s, digits=0)} updates/s",
+        *([f"period {shown(s.period_ms, ' ms', 0)}"] if math.isfinite(s.period_ms) else []),
         f"left {duration(s.left_s)}",
         *warnings(s),
     ]
@@ -252,6 +264,7 @@ def render(s: Snapshot) -> RenderableType:
             "guard events": f"{sum(s.guard.values()):,}",
             "disk left": shown(s.disk_free_gib, " GiB", 0),
             "phase": s.phase,
+            **({"period, 99 %": shown(s.period_ms, " ms", 0)} if math.isfinite(s.period_ms) else {}),
         },
     )
     tables = []

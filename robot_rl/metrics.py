@@ -288,8 +288,8 @@ def write_evaluation(
 class Latencies:
     """Gathers timing samples for the report: a uniform sample of bounded size for each name."""
 
-    def __init__(self, limit: int = 4096) -> None:
-        self._limit = limit
+    def __init__(self, limit: int = 4096, prefix: str = "") -> None:
+        self._limit, self._prefix = limit, prefix
         self._samples: dict[str, list[float]] = {}
         self._seen: dict[str, int] = {}
         self._random = random.Random(0)
@@ -306,4 +306,9 @@ class Latencies:
     def save(self, folder: Path, actor: str = "") -> Path:
         """Write `latency.json` (or `latency-<actor>.json`) into the run folder."""
         path = folder / (f"latency-{actor}.json" if actor else LATENCY_FILE)
-        return write_json_atomic(path, {f"latency/{k}": [round(x, 4) for x in v] for k, v in self._samples.items()})
+        samples = {f"latency/{self._prefix}{k}": [round(x, 4) for x in v] for k, v in self._samples.items()}
+        return write_json_atomic(path, samples)
+
+    def __bool__(self) -> bool:
+        """Return whether there is any sample."""
+        return bool(self._samples)

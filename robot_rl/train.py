@@ -20,11 +20,12 @@ from robot_rl.errors import CheckpointError, ConfigError, MissingDependency
 from robot_rl.evaluate import POLICIES, evaluate, load_policy
 from robot_rl.jsonl import last_row, read_json, update_json, write_json_atomic, write_text_atomic
 from robot_rl.live import watch
-from robot_rl.metrics import METRICS_FILE, write_evaluation
+from robot_rl.metrics import METRICS_FILE, Latencies, write_evaluation
 from robot_rl.report import write_report
 from robot_rl.runs import create_run
 from robot_rl.settings import Settings
 from robot_rl.stats import Summary
+from robot_rl.timing import RateCheck
 from robot_rl.train_processes import processes, train_processes
 from robot_rl.train_single import train_single
 
@@ -93,7 +94,9 @@ def _plan(settings: Settings) -> dict[str, object]:
     }
 
 
-def prepare_demos(folder: Path, settings: Settings, env: RobotEnv, say: Say) -> float:
+def prepare_demos(
+    folder: Path, settings: Settings, env: RobotEnv, say: Say, stopping: Stopping = lambda: False
+) -> float:
     """Make or fetch the run's demonstrations, unless it has them, and return the seconds that took."""
     began_s = time.monotonic()
     task, target = env.task, folder / "demos"
@@ -108,7 +111,9 @@ def prepare_demos(folder: Path, settings: Settings, env: RobotEnv, say: Say) -> 
             raise ConfigError(
                 f"task {task.name} has no scripted expert; give recorded demonstrations with demos=FOLDER"
             )
-        found = demonstrations.record(env, expert(settings.expert.make()), settings.demos, settings.seed)
+        check = RateCheck(env.period_s, settings.actor.rate_tolerance)
+        made = expert(settings.expert.make())
+        found = demonstrations.record(env, made, settings.demos, settings.seed, stopping=stopping, check=check)
     demonstrations.save(target, found, *specs, task.name)
     seconds = time.monotonic() - began_s
     say(f"{len(found.blocks)} demonstrations, median {found.median_s:.1f} s, made in {seconds:.1f} s")
@@ -142,10 +147,15 @@ def run(
     session = int(read_json(folder / "run.json").get("sessions", 0))
     env = make_env(settings)
     try:
+        if env.real_time:
+            refuse_for_one_robot(settings)
+            env.connect()  # before anything is prepared for a robot that is not there
         limit_s = env.task.max_steps * period_s(env)
         update_json(folder / "run.json", time_limit_s=limit_s, sessions=session + 1)
         before_s = float(last_row(folder / METRICS_FILE).get("t_s", 0.0))
-        seconds = {"setup": setup_s, "demonstrations": prepare_demos(folder, settings, env, say)}
+        seconds = {"setup": setup_s, "demonstrations": prepare_demos(folder, settings, env, say, stopping)}
+        if env.real_time:  # there is one robot, and from here on it is the actor's
+            env.close()
         began_s = time.monotonic()
         if settings.mode == "single":
             with shown(folder, settings, lambda: {}):
@@ -161,6 +171,18 @@ def run(
         return outcome
     finally:
         env.close()
+
+
+def refuse_for_one_robot(settings: Settings) -> None:
+    """Raise `ConfigError` for what only twins in lock-step can do."""
+    if settings.actors > 1:
+        raise ConfigError(
+            f"actors is {settings.actors}; a robot in real time is one, and one actor alone may command it: actors=1"
+        )
+    if settings.mode == "single":
+        raise ConfigError(
+            "mode is single; a robot in real time does not wait while the learner computes: mode=two_process"
+        )
 
 
 def _train_beside(folder: Path, settings: Settings, stopping: Stopping, session: int, options: Sequence[str]) -> bool:
@@ -262,7 +284,10 @@ def evaluate_run(
 
     label = label or which
     video = folder / ("video.mp4" if label == "final" else f"video-{label}.mp4") if video_episodes else None
-    rows = evaluate(env, policy, episodes, seed, video, video_episodes, progress)
+    latencies = Latencies(prefix=f"{label}/")
+    rows = evaluate(env, policy, episodes, seed, video, video_episodes, progress, latencies, stopping)
+    if latencies:
+        latencies.save(folder, f"eval-{label}")
     return write_evaluation(
         folder, label, rows, limit_s, policy=which, policy_version=policy.version, evaluation_seed=seed
     )

@@ -10,34 +10,17 @@ from pathlib import Path
 from robot_rl.actor import Actor
 from robot_rl.errors import RateError, RobotError, StorageError
 from robot_rl.metrics import Latencies
+from robot_rl.patience import pause
 
 log = logging.getLogger(__name__)
 
 IDLE_S = 0.002
 MOST_FAILURES = 5  # episodes in a row that a robot in lock-step may fail
-LONGEST_PAUSE_S = 5.0
 
 
 def actor_seed(seed: int, index: int, attempt: int) -> int:
     """Return a seed of its own for each actor of a run (below 65,536) and each of its starts."""
     return seed + (index << 24) + (attempt << 40)
-
-
-def pause(reason: str, failures: int, stopping: Callable[[], bool], waits: Callable[[str], None]) -> None:
-    """Wait before a robot in real time is asked again: a person may have to come, and training waits for them.
-
-    Args:
-        reason: What the robot said, which is what the person has to do.
-        failures: How often in a row it was asked in vain; the wait grows with it.
-        stopping: Asked often whether to give up.
-        waits: Told the reason.
-    """
-    if failures <= 1 or failures % 10 == 0:
-        log.warning("practice waits for the robot: %s", reason)
-    waits(reason)
-    until_s = time.monotonic() + min(0.5 * failures, LONGEST_PAUSE_S)
-    while time.monotonic() < until_s and not stopping():
-        time.sleep(0.05)
 
 
 def act(
@@ -76,7 +59,8 @@ def act(
                 failures = failures + 1 if actor.completed == completed else 1
                 completed = actor.completed
                 if actor.env.real_time:
-                    pause(str(e), failures, stopping, waits)
+                    waits(str(e))
+                    pause(str(e), failures, stopping)
                     continue
                 if failures >= MOST_FAILURES:
                     raise

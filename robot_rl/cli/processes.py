@@ -112,6 +112,7 @@ def actor(arguments: Sequence[str]) -> int:
         from robot_rl.build import make_env
         from robot_rl.link import session_spec
         from robot_rl.link_actor import ActorLink
+        from robot_rl.patience import RobotNote
         from robot_rl.train_actor import act, actor_seed, save_latencies
 
         chosen = _composed(options.run, settings, options.config_dir, "actor").settings()
@@ -120,8 +121,9 @@ def actor(arguments: Sequence[str]) -> int:
         attempt = options.attempt if options.attempt >= 0 else secrets.randbits(20)
         link = ActorLink(chosen.link, session_spec(env.observation_spec, env.task.action_spec), name)
         made_actor = Actor(env, link, chosen.actor, actor_seed(chosen.seed, options.index, attempt))
+        note = RobotNote(Path(options.run)) if options.run else lambda reason: None
         try:
-            latencies = act(made_actor, stopping)
+            latencies = act(made_actor, stopping, waits=note)
         finally:
             env.close()
         if options.run:
