@@ -33,6 +33,7 @@ COMMANDS = {
     "watch": ("jog", "show an arm, and stop it on SPACE or a gamepad's button"),
     "jog": ("jog", "move an arm by keys, slowly, through the guard"),
     "calibrate": ("calibrate", "measure the bounds of a cell, boxes to keep out of, cameras"),
+    "camera": ("camera", "look through cameras in the browser, and choose what the policy sees"),
     "keys": ("keys", "make the keys that encrypt the link between machines"),
     "doctor": ("doctor", "say what works on this machine and what to install"),
 }

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import logging
 import os
 import time
+from pathlib import Path
 from typing import Any
 
 from robot_rl.errors import CameraError
@@ -20,9 +22,14 @@ _STREAMS = ("rtsp://", "http://", "https://", "udp://", "tcp://")
 _AUTO_OFF, _AUTO_ON = 1.0, 3.0  # V4L2's names for manual exposure and for its usual automatic one
 
 
-def video_devices() -> list[str]:
-    """Return the paths of this machine's video devices."""
-    return sorted(glob.glob("/dev/video*"), key=lambda path: (len(path), path))
+def video_devices() -> dict[str, str]:
+    """Return path and name of this machine's video devices."""
+    found = {}
+    for path in sorted(glob.glob("/dev/video*"), key=lambda path: (len(path), path)):
+        with contextlib.suppress(OSError):
+            found[path] = Path("/sys/class/video4linux", Path(path).name, "name").read_text().strip()
+        found.setdefault(path, "")
+    return found
 
 
 class OpenCVCamera:

@@ -70,7 +70,7 @@ def run_camera_node(
     """
     _check(cameras, make_scene)
     with open_node(settings.name, settings.namespace, settings.domain, settings.ros_arguments) as node:
-        make = _maker(node, settings, make_scene, cameras)
+        make = camera_maker(node, settings.arm, cameras, make_scene)
         with contextlib.ExitStack() as stack:
             published: list[_Published] = []
             for name, of_camera in cameras.items():
@@ -97,19 +97,23 @@ def _check(cameras: Mapping[str, CameraSettings], make_scene: object) -> None:
             raise ConfigError(f"camera '{name}' is of kind twin, which needs the scene of a task; set task=...")
 
 
-def _maker(
-    node: Node,
-    settings: CameraNodeSettings,
-    make_scene: Callable[[], SceneView] | None,
-    cameras: Mapping[str, CameraSettings],
+def camera_maker(
+    node: Node, arm: str, cameras: Mapping[str, CameraSettings], make_scene: Callable[[], SceneView] | None
 ) -> Callable[[str, CameraSettings], Camera]:
-    """Return what makes a camera of any kind for this node."""
+    """Return what makes each of the cameras, of whatever kind, for a node.
+
+    Args:
+        node: A node that spins.
+        arm: Namespace of the arm node, which the twin's cameras follow.
+        cameras: Settings by name.
+        make_scene: Makes what the twin's cameras look at.
+    """
     feed = None
     if make_scene is not None and any(one.kind == "twin" for one in cameras.values()):
         from robot_rl_hardware.ros.arm_scene import ArmSceneFeed
 
         scene = make_scene()  # only to ask what is in it: each camera draws a scene of its own, in its own thread
-        feed = ArmSceneFeed(node, settings.arm, scene.objects)
+        feed = ArmSceneFeed(node, arm, scene.objects)
         scene.close()
 
     def make(name: str, one: CameraSettings) -> Camera:
