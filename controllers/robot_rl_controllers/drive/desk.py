@@ -39,19 +39,15 @@ class Desk:
     def __init__(self, loop: DriveLoop, real_time: str) -> None:
         self._loop, self._board, self._real_time = loop, loop.board, real_time
         self.ticks = self._missed = 0
-        self._own: dict[str, int] = {}
         self._last_ns, self._last_robot_s = 0, 0.0
         self._told_s = 0.0
+        self._answers: list[str] = []  # empty where a request was granted
         self._said: tuple[str, Executed | None] = ("", None)
         self._objects = loop.plant if isinstance(loop.plant, WithObjects) and loop.board.objects else None
 
     def begin(self, sample: Sample) -> None:
         """Forget the time before control began."""
         self._last_ns, self._last_robot_s = 0, sample.robot_s
-
-    def note(self, event: str) -> None:
-        """Count an event that neither guard nor machine sees."""
-        self._own[event] = self._own.get(event, 0) + 1
 
     def count(self, start_ns: int, sample: Sample) -> None:
         """Count one tick whose reading came at `start_ns` and whose answer was just given."""
@@ -69,7 +65,7 @@ class Desk:
     # Requests ----------------------------------------------------------------------------------------------------
 
     def serve(self, now: float) -> None:
-        """Do what the parent asked for since the last tick."""
+        """Do what the parent asked for since the last tick; `publish` tells what came of it."""
         queue = self._board.request
         while queue.waiting:
             record = queue.take()
@@ -77,13 +73,9 @@ class Desk:
                 return
             try:
                 self._do(record, now)
-                refusal = ""
+                self._answers.append("")
             except RobotRLError as error:
-                refusal = str(error)
-            answer = self._board.answer
-            answer.words[0], answer.words[1] = record.count, not refusal
-            answer.set_text(refusal)
-            answer.publish()
+                self._answers.append(str(error))
 
     def _do(self, record: Record, now: float) -> None:
         loop, numbers = self._loop, record.numbers
@@ -142,12 +134,22 @@ class Desk:
             self._said = (machine.reason, executed)
             slot.set_text(state_text(machine.reason, executed))
         slot.publish()
+        if self._answers:  # only now, so that whoever is answered finds the state that the answer led to
+            self._answer()
         if now - self._told_s >= TELL_S:
             self._told_s = now
             self._tell()
 
+    def _answer(self) -> None:
+        answer = self._board.answer
+        for refusal in self._answers:
+            answer.words[0] = not refusal
+            answer.set_text(refusal)
+            answer.publish()
+        self._answers.clear()
+
     def _tell(self) -> None:
-        counts = dict(self._own)
+        counts: dict[str, int] = {}
         for more in (self._loop.guard.totals, self._loop.machine.counts):
             for name, number in more.items():
                 counts[name] = counts.get(name, 0) + number

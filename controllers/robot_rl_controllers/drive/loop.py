@@ -1,13 +1,15 @@
 """The loop at 1 kHz: read, judge, compute, answer. One thread, no logging, no waiting but for the robot.
 
 Each tick takes the newest reading and the newest command, lets the guard judge the command, and answers with torques.
-Every hundredth of a second the guard also sees the measured pose and force, a command that nobody renews is found
-stale, and a parent that died is noticed. The `SafetyMachine` says whether the arm may move. Nothing ever resumes into
-motion: after a recovery the target is the measured pose until a command comes that was given afterwards.
+Every hundredth of a second the guard also sees the newest reading: then a command that nobody renews goes stale, a
+contact force holds or stops the arm, and a parent that died is noticed. The `SafetyMachine` says whether the arm may
+move. Nothing ever resumes into motion: after a recovery the target is the measured pose until a command comes that was
+given afterwards.
 """
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 import os
@@ -16,9 +18,9 @@ from collections.abc import Callable
 
 import numpy as np
 
+from robot_rl.cell import Box
 from robot_rl.errors import RobotError
 from robot_rl.robot import ArmCommand, Executed, RobotState
-from robot_rl.task import Limits
 from robot_rl_controllers.drive.desk import Desk
 from robot_rl_controllers.drive.interface import Mode
 from robot_rl_controllers.drive.motion import Motion
@@ -26,13 +28,14 @@ from robot_rl_controllers.drive.plant import Plant, PlantFault, Sample
 from robot_rl_controllers.drive.records import COMMAND_FINGER, COMMAND_P, COMMAND_QUAT, Board
 from robot_rl_controllers.drive.spec import DriveSpec
 from robot_rl_controllers.guard import Guard
+from robot_rl_controllers.guard_workspace import Workspace
 from robot_rl_controllers.safety import SafetyMachine
 
 WATCH_S = 0.01
-TELL_S = 0.5
 BRAKE_S = 0.4  # at most, before a motion is ended
 REST_RAD_S = 0.02
 RESET_SILENCE_S = 0.5
+FINGER_TRAVEL_M = 0.04
 STRAY_M, STRAY_RAD = 0.01, 0.05  # how far a reset may stray out of the workspace it was in
 IDLE_S = 0.005
 
@@ -55,13 +58,13 @@ class DriveLoop:
     ) -> None:
         self.plant, self.spec, self.board = plant, spec, board
         self.sample = Sample()
-        self.guard = Guard(spec.limits, spec.period_s)
+        self.guard = Guard(spec.limits, spec.period_s, keep_out=spec.cell.keep_out)
         self.machine = SafetyMachine(spec.recoveries, spec.window_s, report=report)
         self.motion = Motion(spec.compliance, plant.dt_s)
         self.closing, self.open_m, self.finger_m = False, spec.open_m, spec.open_m
         self.resetting = False
         self.quit_reason = ""
-        self._outer = Guard(_widened(spec), spec.period_s)
+        self._outer = _widened(spec)
         self._been_inside = False
         s = self.sample
         self._twist = np.zeros(6)
@@ -70,7 +73,8 @@ class DriveLoop:
         self._executed = Executed(s.p_BE, s.quat_BE, False)
         self._sequence = 0
         self._command_count = self._target_count = 0
-        self._command_s, self._target_s = math.inf, math.inf  # when the newest was given; inf while there is none
+        self._target_s = 0.0
+        self._commanded = False  # whether a command stands that came since the arm began to run
         self._driving = False
         self._watch_every = max(round(WATCH_S / plant.dt_s), 1)
         self.desk = Desk(self, real_time)
@@ -80,18 +84,28 @@ class DriveLoop:
 
         Raises:
             PlantFault: The robot refused at the start.
+            RobotError: The arm stands where it may not.
         """
-        self._begin()
-        while not self.quit_reason:
-            if self._driving:
-                self._tick()
-            else:
-                self._idle()
+        try:
+            self._begin()
+            while not self.quit_reason:
+                if self._driving:
+                    self._tick()
+                else:
+                    self._idle()
+        except BaseException:
+            with contextlib.suppress(PlantFault):
+                self.plant.end()
+            self.plant.close()
+            raise
         self._end()
 
     def _begin(self) -> None:
         self.plant.begin(self.sample)
         self._driving = True
+        self._state.stamp_s = self.sample.stamp_s
+        if self.spec.hardware:
+            self.guard.check_start(self._state)
         self.motion.start(self.sample)
         self.desk.begin(self.sample)
         self._executed = self._held_still((), "")
@@ -118,8 +132,11 @@ class DriveLoop:
         self.desk.publish(now, tau, self._executed, self._sequence)
 
     def _idle(self) -> None:
-        """Serve while the robot is not under our control."""
-        time.sleep(IDLE_S)
+        """Serve while the robot is not under our control. It may go on telling its state."""
+        try:
+            self.plant.read(self.sample)
+        except PlantFault:
+            time.sleep(IDLE_S)
         now = time.monotonic()
         self.desk.serve(now)
         self._check_parent()
@@ -151,9 +168,6 @@ class DriveLoop:
             self._refuse_command()
             return
         if self.board.command.count == self._command_count:
-            if now - self._command_s > self.spec.limits.command_age_s:
-                self.fault(f"no command for {now - self._command_s:.2f} s", soft=True, free=True)
-                self.desk.note("stale_command")
             return
         if self.machine.held:
             self._refuse_command()
@@ -171,7 +185,7 @@ class DriveLoop:
         request.close_gripper = bool(record.words[1])
         executed = self._judge(request, now, stamp_s)
         if not executed.stopped:
-            self._command_s = stamp_s
+            self._commanded = True
             self.motion.follow_pose(executed.p_BE, executed.quat_BE)
             self.closing = self._state.gripper_closing = executed.close_gripper
             self.finger_m = 0.0 if self.closing else self.open_m
@@ -179,14 +193,20 @@ class DriveLoop:
 
     def _judge(self, request: ArmCommand, now: float, stamp_s: float) -> Executed:
         """Let the guard judge a request, and hold or stop if it says so."""
-        executed = self.guard.check(request, self._state, now, stamp_s)
-        broken = _SOFT.intersection(executed.events)
+        try:
+            executed = self.guard.check(request, self._state, now, stamp_s)
+        except RobotError as error:  # there is not even a pose to hold
+            self.fault(str(error), soft=False)
+            return self._held_still((), self.machine.reason)
+        return self._obey(executed)
+
+    def _obey(self, executed: Executed) -> Executed:
+        """Hold or stop if the guard says so; return what is executed then."""
         if self.guard.stopped:
             self.fault(self.guard.stop_reason, soft=False)
-        elif broken:
-            age = f", the command is {now - stamp_s:.2f} s old" if "stale_command" in broken else ""
-            names = " and ".join(sorted(broken))
-            self.fault(f"the guard held the arm: {names}{age}", soft=True, free=broken == {"stale_command"})
+        elif _SOFT.intersection(executed.events):
+            silent = "stale_command" in executed.events and len(executed.events) == 1
+            self.fault(executed.reason, soft=True, free=silent)
         if self.machine.held:
             return self._held_still(tuple(executed.events), self.machine.reason)
         return executed
@@ -221,7 +241,9 @@ class DriveLoop:
             return
         self._target_count = record.count
         self._target_s = now
-        self.finger_m = float(record.numbers[COMMAND_FINGER])
+        finger_m = float(record.numbers[COMMAND_FINGER])
+        if math.isfinite(finger_m):  # not finite leaves the fingers as they are
+            self.finger_m = min(max(finger_m, 0.0), FINGER_TRAVEL_M)
         if self.motion.in_joints:
             return
         request = self._request
@@ -241,22 +263,28 @@ class DriveLoop:
         if self.machine.held or self.resetting:
             mode = "RESETTING" if self.resetting else f"{self.machine.mode.name} ({self.machine.reason})"
             raise RobotError(f"a reset can begin only while the arm runs; it is {mode}. Recover or acknowledge first.")
-        self._forget_command()
         self.motion.hold(self.sample)
         self.guard.reset_episode()
+        self._commanded = False
         self.resetting, self._been_inside = True, False
         self._target_s = now
         self._target_count = self.board.reset_target.count
 
     def end_reset(self, failure: str, open_m: float) -> None:
-        """Hold where the reset ended; if it failed, until somebody recovers the arm."""
+        """Hold where the reset ended; if it failed, until somebody recovers the arm.
+
+        Args:
+            failure: why it failed; empty if it arrived.
+            open_m: how far each finger opens from now on [m]; NaN leaves the gripper as it is.
+        """
         if not self.resetting:
             return
         self.resetting = False
         self.motion.hold(self.sample)
         self.guard.reset_episode()
-        self.closing = self._state.gripper_closing = False
-        self.open_m = self.finger_m = open_m
+        if math.isfinite(open_m):
+            self.closing = self._state.gripper_closing = False
+            self.open_m = self.finger_m = min(max(open_m, 0.0), FINGER_TRAVEL_M)
         self._executed = self._held_still((), "")
         if failure:
             self.fault(failure, soft=True)
@@ -269,26 +297,45 @@ class DriveLoop:
         self.machine.fault(reason, soft=soft, now_s=time.monotonic(), free=free)
         if ran:
             self.motion.hold(self.sample)
-        self.resetting = False
-        self._forget_command()
-
-    def _forget_command(self) -> None:
-        self._command_s = self._target_s = math.inf
+        self._commanded = False
+        if self.resetting:
+            self.resetting = False
+            self.guard.forget_motion()
 
     def _watch(self, now: float) -> None:
         """Let the guard see the reading, and look whether the parent lives."""
+        if self.resetting:
+            self._watch_reset(now)
+        else:
+            self._review(now)
+        self._check_parent()
+
+    def _review(self, now: float) -> None:
+        """Let the guard judge the command that stands anew; there may be none."""
+        ran, newest = not self.machine.held, self._executed
+        try:
+            executed = self._obey(self.guard.review(self._state, now))
+        except RobotError as error:
+            self.fault(str(error), soft=False)
+            return
+        if self.machine.held:
+            if ran:  # whoever sent the newest command must hear of it
+                self._executed = dataclasses.replace(executed, close_gripper=newest.close_gripper)
+        elif self._commanded:
+            self.motion.follow_pose(executed.p_BE, executed.quat_BE)
+
+    def _watch_reset(self, now: float) -> None:
         events = self.guard.watch(self._state, now)
         if self.guard.stopped:
             self.fault(self.guard.stop_reason, soft=False)
-        elif "unreadable_state" in events or "stale_observation" in events:
-            self.fault(f"the guard held the arm: {events[0]}", soft=True)
-        elif self.resetting:
+        elif _SOFT.intersection(events):
+            self.fault(f"the guard held the arm during a reset: {events[0]}", soft=True)
+        else:
             outside = self._outer.check_waypoint(self.sample.p_BE, self.sample.quat_BE)
             if outside and self._been_inside:
-                self.guard.stop(f"the tool left the {' and '.join(outside)} during a reset")
+                self.guard.stop(f"the tool broke the rule {' and '.join(outside)} during a reset")
                 self.fault(self.guard.stop_reason, soft=False)
             self._been_inside = self._been_inside or not outside
-        self._check_parent()
 
     def _check_parent(self) -> None:
         if os.getppid() != self.spec.parent:
@@ -297,6 +344,7 @@ class DriveLoop:
     def _lost_control(self, fault: PlantFault) -> None:
         """Note that the robot ended the motion by itself."""
         self._driving = False
+        self.guard.forget_motion()
         if fault.recoverable:
             self.fault(fault.reason, soft=fault.soft)
         else:
@@ -305,7 +353,6 @@ class DriveLoop:
 
     def _end(self) -> None:
         """Brake at the measured pose, give control back, and say so."""
-        self._forget_command()
         self.resetting = False
         try:
             if self._driving:
@@ -323,13 +370,19 @@ class DriveLoop:
             self.desk.close(self.quit_reason)
 
 
-def _widened(spec: DriveSpec) -> Limits:
-    """Return the workspace with the margin that a reset may stray."""
+def _widened(spec: DriveSpec) -> Workspace:
+    """Return the workspace with the margin by which a reset may stray."""
     limits = spec.limits
     low, high = limits.box_min_m, limits.box_max_m
-    return dataclasses.replace(
+    wider = dataclasses.replace(
         limits,
         box_min_m=(low[0] - STRAY_M, low[1] - STRAY_M, low[2] - STRAY_M),
         box_max_m=(high[0] + STRAY_M, high[1] + STRAY_M, high[2] + STRAY_M),
         cone_rad=min(limits.cone_rad + STRAY_RAD, math.pi),
     )
+    kept = []
+    for box in spec.cell.keep_out:
+        a, b = np.add(box.min_m, STRAY_M), np.subtract(box.max_m, STRAY_M)
+        if (a < b).all():
+            kept.append(Box(min_m=(a[0], a[1], a[2]), max_m=(b[0], b[1], b[2])))
+    return Workspace(wider, kept)

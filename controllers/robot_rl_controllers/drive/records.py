@@ -15,7 +15,7 @@ import numpy as np
 from robot_rl.robot import Executed, RobotState
 from robot_rl.task import Compliance
 from robot_rl_controllers.drive.interface import Mode, Reading, TickStatistics
-from robot_rl_controllers.drive.slots import Layout, Memory, Queue, Record, Slot
+from robot_rl_controllers.drive.slots import Book, Layout, Memory, Queue, Record, Slot
 from robot_rl_controllers.drive.statistics import HISTOGRAM_BYTES, Histograms
 
 # Numbers of the state: when, the robot's own time, q, dq, p, quat, V, F, width of the gripper, torques, the executed
@@ -33,7 +33,7 @@ _PERCENTILES_S = 0.5  # how often a reader works them out
 COMMAND = Layout(numbers=9, words=2)
 COMMAND_P, COMMAND_QUAT, COMMAND_FINGER = slice(1, 4), slice(4, 8), 8
 
-ANSWER = Layout(numbers=0, words=2, text=1024)
+ANSWER = Layout(numbers=0, words=1, text=1024)  # word: whether it was granted; text: why not
 SLOW = Layout(numbers=0, words=1, text=4096)
 
 
@@ -62,12 +62,12 @@ class Board:
         self.objects = tuple(objects)
         state = Layout(numbers=OBJECTS + 7 * len(self.objects), words=STATE_WORDS, text=STATE_TEXT)
         request = Layout(numbers=max(REQUEST_NUMBERS, 7 * len(self.objects)), words=2, text=512)
-        slots = [Slot.size(layout) for layout in (state, SLOW, ANSWER, COMMAND, COMMAND)]
+        slots = [Slot.size(state), Slot.size(SLOW), Book.size(ANSWER), Slot.size(COMMAND), Slot.size(COMMAND)]
         starts = np.concatenate([[0], np.cumsum([*slots, Queue.size(request), HISTOGRAM_BYTES])]).tolist()
         self.memory = memory = Memory(starts[-1], fd)
         self.state = Slot(memory, starts[0], state)
         self.slow = Slot(memory, starts[1], SLOW)
-        self.answer = Slot(memory, starts[2], ANSWER)
+        self.answer = Book(memory, starts[2], ANSWER)  # numbered like the requests
         self.command = Slot(memory, starts[3], COMMAND)
         self.reset_target = Slot(memory, starts[4], COMMAND)
         self.request = Queue(memory, starts[5], request)

@@ -15,9 +15,8 @@ import numpy as np
 from robot_rl.errors import RobotError
 from robot_rl.geometry import quat_conj, quat_from_rotvec, quat_mul, rotvec_from_quat
 from robot_rl.robot import RobotState, Vector
-from robot_rl.task import Limits
 from robot_rl_controllers.drive.fr3_kinematics import Fr3Kinematics
-from robot_rl_controllers.guard import Guard
+from robot_rl_controllers.guard_workspace import Workspace
 from robot_rl_controllers.joint_motion import JointMove, MotionLimits
 
 LOOK_S = 0.02
@@ -68,14 +67,14 @@ class ResetMotion:
 
     Args:
         rail: The driver.
-        limits: The workspace.
+        workspace: Where the tool may be.
         kinematics: Of the arm with its tool.
         open_m: Position of each finger on the way.
     """
 
-    def __init__(self, rail: Rail, limits: Limits, kinematics: Fr3Kinematics, open_m: float) -> None:
-        self._rail, self._limits, self._kinematics, self._finger_m = rail, limits, kinematics, open_m
-        self._guard = Guard(limits, LOOK_S)
+    def __init__(self, rail: Rail, workspace: Workspace, kinematics: Fr3Kinematics, open_m: float) -> None:
+        self._rail, self._workspace, self._kinematics, self._finger_m = rail, workspace, kinematics, open_m
+        self._limits = workspace.limits
         self._next_s = time.monotonic()
         self._state = rail.look()
 
@@ -160,7 +159,7 @@ class ResetMotion:
         """Return whether the joint move from here stays in the workspace once it is inside, and ends inside."""
         move, been_inside = self._plan(q), False
         for t in np.arange(0.0, move.duration_s + LOOK_S, LOOK_S):
-            broken = self._guard.check_waypoint(*self._kinematics.tool_pose(move.at(t)[0]))
+            broken = self._workspace.check_waypoint(*self._kinematics.tool_pose(move.at(t)[0]))
             if broken and been_inside:
                 return False
             been_inside = been_inside or not broken

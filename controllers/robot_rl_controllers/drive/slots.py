@@ -6,7 +6,8 @@ else can open it, and it is gone with the last process that holds it, however th
 A `Slot` holds the newest of something. Its writer fills one of four places in turn and then publishes its number, so a
 reader copies a place that the writer will come back to four writes later, and a writer that dies half way leaves the
 record before it whole. Number and checksum inside the copy tell whether the writer did come back meanwhile, on machines
-that reorder writes too; the reader then tries again. A `Queue` holds what must not be lost, in order, for one reader.
+that reorder writes too; the reader then tries again. A `Queue` holds what must not be lost, in order, for one reader; a
+`Book` keeps the last few, by number.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ Words = NDArray[np.int64]
 
 _HEAD = 64  # bytes before the places: a cache line of its own for the number of the newest record
 _PLACES = 4
-_QUEUE_PLACES = 16
+_MORE_PLACES = 16
 _GIVE_UP_S = 1.0
 
 
@@ -161,10 +162,20 @@ class Slot:
         return Record(count, record["numbers"], record["words"], text)
 
 
+class Book(Slot):
+    """The last records of a kind, each to be asked for by its number."""
+
+    places = _MORE_PLACES
+
+    def find(self, count: int) -> Record | None:
+        """Return the record of that number, or None if it was not published yet or is no longer kept."""
+        return self._copy(count) if 0 < count <= self.count else None
+
+
 class Queue(Slot):
     """Records that are all read, in order, by one reader. Its writer is told when the reader is too far behind."""
 
-    places = _QUEUE_PLACES
+    places = _MORE_PLACES
 
     def __init__(self, memory: Memory, offset: int, layout: Layout) -> None:
         super().__init__(memory, offset, layout)

@@ -55,6 +55,7 @@ class DriveSpec:
         cell: Where the robot stands.
         compliance: How stiff it is at first.
         period_s: Control period of the commands.
+        hardware: Whether something real moves.
         open_m: How far each finger opens until a reset says otherwise [m].
         recoveries, window_s: How many recoveries are granted without a person within how long.
         real_time: What is asked of the operating system.
@@ -69,6 +70,7 @@ class DriveSpec:
     cell: Cell
     compliance: Compliance
     period_s: float
+    hardware: bool = False
     open_m: float = 0.04
     recoveries: int = 3
     window_s: float = 600.0
