@@ -190,6 +190,8 @@ def _slew(x: Any, p: Any, push: Any, share: float, bounds: Vector, previous: Vec
     d = clip_norm_t((position[0] - before[0], position[1] - before[1], position[2] - before[2]), allowed)
     y = (before[0] + d[0], before[1] + d[1], before[2] + d[2])
     if distance(into_box(p, bounds), p) <= bounds[STEP_M]:
+        if distance(into_box(before, bounds), before) > 0.0:
+            return before, 0.0, rules | RATE  # a force keeps the tool from going back, and from half the way too
         y = into_box(y, bounds)
     if bounds.shape[0] > KEEP_OUT_BOXES:
         # A way that is shortened may lead elsewhere: if it does not stay allowed, the last command does.
