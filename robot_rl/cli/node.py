@@ -1,0 +1,48 @@
+"""`robot-rl node`: the programs that a robot's computer runs, one for each kind of device."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Sequence
+
+from robot_rl.errors import ConfigError, nearest
+
+# Kind -> (module in this package, what it does). The function has the name of the module.
+KINDS = {
+    "arm": ("node_arm", "topics and services around the driver of an arm: twin, fci, crisp"),
+    "camera": ("node_camera", "one or several cameras: RealSense, V4L2, topics, the twin's"),
+}
+ROS_ARGUMENTS = "--ros-args"
+
+
+def node(arguments: Sequence[str]) -> int:
+    """Run a node until Ctrl-C."""
+    if not arguments or arguments[0] in ("-h", "--help"):
+        width = max(map(len, KINDS))
+        listed = "\n".join(f"  {kind:<{width}}  {what}" for kind, (_, what) in KINDS.items())
+        sys.stdout.write(
+            f"Be a ROS 2 node.\n\n  robot-rl node KIND [options] [setting=value ...]\n\nKinds:\n{listed}\n\n"
+            "  robot-rl node KIND --help   what it takes\n"
+        )
+        return 0
+    kind, *rest = arguments
+    if kind not in KINDS:
+        raise ConfigError(f"there is no node '{kind}'; there are {', '.join(KINDS)}.{nearest(kind, KINDS)}")
+    name = KINDS[kind][0]
+    return int(getattr(importlib.import_module(f"robot_rl.cli.{name}"), name)(rest))
+
+
+def split_ros(arguments: Sequence[str]) -> tuple[list[str], tuple[str, ...]]:
+    """Return our own arguments, and those between `--ros-args` and `--`, which a ROS launch appends."""
+    own: list[str] = []
+    ros: list[str] = []
+    inside = False
+    for word in arguments:
+        if word == ROS_ARGUMENTS:
+            inside = True
+        elif inside and word == "--":
+            inside = False
+        else:
+            (ros if inside else own).append(word)
+    return own, tuple(ros)
