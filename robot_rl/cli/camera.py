@@ -10,13 +10,12 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from robot_rl.cli.camera_settings import hardware
 from robot_rl.cli.common import parse, parser, say, stop_on_signals
 from robot_rl.errors import ConfigError, MissingDependency
 
 if TYPE_CHECKING:
     from robot_rl.config import Composed
-    from robot_rl_hardware.cameras.protocol import Camera
-    from robot_rl_hardware.cameras.settings import CameraSettings
 
 PORT = 8010
 SETTINGS = """\
@@ -69,30 +68,27 @@ def camera(arguments: Sequence[str]) -> int:
 
 def list_cameras() -> int:
     """Print the cameras of this machine."""
-    from robot_rl_hardware.cameras.opencv import video_devices
-    from robot_rl_hardware.cameras.realsense import connected, load_realsense
-
+    realsense, opencv = hardware("cameras.realsense"), hardware("cameras.opencv")
     try:
-        found = connected(load_realsense())
+        found = realsense.connected(realsense.load_realsense())
         for serial, name in found.items():
             say(f"realsense:{serial}  {name}")
         if not found:
             say("no RealSense is connected")
     except MissingDependency as error:
         say(f"RealSense cameras cannot be listed: {error}")
-    for path, name in video_devices().items():
+    devices = opencv.video_devices()
+    for path, name in devices.items():
         say(f"opencv:{path}  {name}".rstrip())
-    if not video_devices():
+    if not devices:
         say("no video device (/dev/video*) is there")
     return 0
 
 
 def _device(text: str, settings: Sequence[str]) -> list[str]:
     """Return the settings that `--device` stands for."""
-    from robot_rl_hardware.cameras.settings import OF_KIND
-
     kind, colon, device = text.partition(":")
-    if kind not in OF_KIND:
+    if kind not in hardware("cameras.settings").OF_KIND:
         kind, device = "opencv", text
     elif not colon:
         device = ""
@@ -103,44 +99,39 @@ def _device(text: str, settings: Sequence[str]) -> list[str]:
 
 
 @contextlib.contextmanager
-def _makers(
-    cameras: Mapping[str, CameraSettings], composed: Composed, domain: int | None
-) -> Iterator[Callable[[str, CameraSettings], Camera]]:
+def _makers(cameras: Mapping[str, Any], composed: Composed, domain: int | None) -> Iterator[Callable[[str, Any], Any]]:
     """Yield what makes the cameras; a ROS node is opened only for those that need one."""
     if not any(one.kind in ("topic", "twin") for one in cameras.values()):
-        from robot_rl_hardware.cameras.make import make_camera
-
+        make_camera = hardware("cameras.make").make_camera
         yield lambda name, one: make_camera(one)
         return
     from robot_rl.typed import target_of
-    from robot_rl_hardware.ros.camera_node import camera_maker
-    from robot_rl_hardware.ros.node import open_node
 
     scene = target_of(composed.values["scene"], "scene")
     task = functools.cache(target_of(composed.values["task"], "task").make)
-    with open_node("camera_view", domain=domain) as node:
-        yield camera_maker(node, str(composed.values["node"]["arm"]), cameras, lambda: scene.make(task()))
+    with hardware("ros.node").open_node("camera_view", domain=domain) as node:
+        yield hardware("ros.camera_node").camera_maker(
+            node, str(composed.values["node"]["arm"]), cameras, lambda: scene.make(task())
+        )
 
 
 def _serve(
-    cameras: Mapping[str, CameraSettings],
-    make: Callable[[str, CameraSettings], Camera],
+    cameras: Mapping[str, Any],
+    make: Callable[[str, Any], Any],
     composed: Composed,
     options: Any,
     stopping: Callable[[], bool],
 ) -> None:
-    from robot_rl_hardware.cameras.view import Viewed, ViewServer
-    from robot_rl_hardware.cameras.worker import CameraWorker
-
+    view, make_worker = hardware("cameras.view"), hardware("cameras.worker").CameraWorker
     with contextlib.ExitStack() as stack:
-        viewed: dict[str, Viewed] = {}
+        viewed: dict[str, Any] = {}
         for name, one in cameras.items():
-            worker = CameraWorker(name, make(name, one), one)
+            worker = make_worker(name, make(name, one), one)
             stack.callback(worker.close)
-            viewed[name] = Viewed(worker, worker.start())
+            viewed[name] = view.Viewed(worker, worker.start())
         file = composed.choices.get("cell", "")
         save = _saver(Path(file), cameras) if file.endswith((".yaml", ".yml")) else None
-        server = ViewServer(viewed, options.host, options.port, save, options.allow_network)
+        server = view.ViewServer(viewed, options.host, options.port, save, options.allow_network)
         stack.callback(server.close)
         server.start()
         for name, one in viewed.items():
@@ -154,7 +145,7 @@ def _serve(
                 say(f"the crop drawn for {name}, for its cell:\ncameras:\n  {name}:\n    crop: {list(crop)}")
 
 
-def _saver(path: Path, cameras: Mapping[str, CameraSettings]) -> Callable[[str, tuple[int, int, int, int]], str]:
+def _saver(path: Path, cameras: Mapping[str, Any]) -> Callable[[str, tuple[int, int, int, int]], str]:
     """Return what writes a crop into a cell file."""
 
     def save(name: str, crop: tuple[int, int, int, int]) -> str:

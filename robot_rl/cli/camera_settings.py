@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,9 +12,13 @@ from robot_rl.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from robot_rl.config import Composed
-    from robot_rl_hardware.cameras.settings import CameraSettings
 
 DEFAULT_NAME = "front"
+
+
+def hardware(module: str) -> Any:
+    """Return a module of the package that touches devices, which only commands know, and only by name."""
+    return importlib.import_module(f"robot_rl_hardware.{module}")
 
 
 def compose_cameras(settings: Sequence[str], config_dirs: Sequence[str]) -> Composed:
@@ -21,14 +26,17 @@ def compose_cameras(settings: Sequence[str], config_dirs: Sequence[str]) -> Comp
     from hydra.core.config_store import ConfigStore
 
     from robot_rl.config import compose
-    from robot_rl_hardware.cameras.settings import OF_KIND, CameraSettings
 
-    kinds = [*OF_KIND, *(path.stem for folder in config_dirs for path in Path(folder, "camera").glob("*.yaml"))]
+    of_cameras = hardware("cameras.settings")
+    kinds = [
+        *of_cameras.OF_KIND,
+        *(path.stem for folder in config_dirs for path in Path(folder, "camera").glob("*.yaml")),
+    ]
     for kind in (text.partition("=")[2] for text in settings if text.startswith("camera=")):
         if kind not in kinds:
             raise ConfigError(f"there is no camera '{kind}'; there are {', '.join(kinds)}.{nearest(kind, kinds)}")
     defaults: dict[str, Any] = {}
-    for field in dataclasses.fields(CameraSettings):
+    for field in dataclasses.fields(of_cameras.CameraSettings):
         if field.default is not dataclasses.MISSING:
             defaults[field.name] = field.default
         elif field.default_factory is not dataclasses.MISSING:
@@ -37,8 +45,8 @@ def compose_cameras(settings: Sequence[str], config_dirs: Sequence[str]) -> Comp
     return compose(settings, "camera_node", config_dirs)
 
 
-def cameras_of(composed: Composed, settings: Sequence[str]) -> dict[str, CameraSettings]:
-    """Return the settings of each camera by name.
+def cameras_of(composed: Composed, settings: Sequence[str]) -> dict[str, Any]:
+    """Return the `CameraSettings` of each camera by name.
 
     With `camera=KIND` on the command line, or a cell without cameras, each of `names` is a camera of that kind.
     Otherwise they are cameras of the cell, and `camera.NAME=...` on the command line changes each of them.
@@ -47,8 +55,8 @@ def cameras_of(composed: Composed, settings: Sequence[str]) -> dict[str, CameraS
         ConfigError: The cell has no such camera, or a setting is wrong.
     """
     from robot_rl.typed import convert
-    from robot_rl_hardware.cameras.settings import camera_settings
 
+    camera_settings = hardware("cameras.settings").camera_settings
     names = list(convert(tuple[str, ...], composed.values["names"], "names"))
     camera = composed.values["camera"]
     of_cell = composed.values["cell"]["cameras"]

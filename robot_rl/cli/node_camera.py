@@ -34,15 +34,17 @@ def node_camera(arguments: Sequence[str]) -> int:
     ours, ros_arguments = split_ros(arguments)
     options, settings = parse(made, ours)
     with stop_on_signals() as stopping:
-        from robot_rl.cli.camera_settings import cameras_of, compose_cameras
+        from robot_rl.cli.camera_settings import cameras_of, compose_cameras, hardware
         from robot_rl.typed import build, target_of
-        from robot_rl_hardware.ros.camera_node import CameraNodeSettings, run_camera_node
 
+        nodes = hardware("ros.camera_node")
         logging.getLogger("robot_rl_hardware").setLevel(logging.INFO)
         composed = compose_cameras(settings, options.config_dir)
         values = {**composed.values["node"], "domain": options.domain, "ros_arguments": ros_arguments}
         cameras = cameras_of(composed, settings)
         scene = target_of(composed.values["scene"], "scene")
         task = target_of(composed.values["task"], "task").make()
-        run_camera_node(cameras, build(CameraNodeSettings, values, "node"), stopping, lambda: scene.make(task), say)
+        nodes.run_camera_node(
+            cameras, build(nodes.CameraNodeSettings, values, "node"), stopping, lambda: scene.make(task), say
+        )
     return 0
