@@ -195,13 +195,18 @@ def collect(folder: Path | None = None, *, timeout_s: float = 90.0) -> list[Chec
         return [*checks, *(trial.result() for trial in trials), *rest]
 
 
-def render(checks: Sequence[Check]) -> Table:
-    """Return the checks as a table for a terminal; it stays readable without colours."""
+def render(checks: Sequence[Check], title: str = "") -> Table:
+    """Return the checks as a table for a terminal; it stays readable without colours.
+
+    Args:
+        checks: What was found.
+        title: One sentence above it, `summary` by default.
+    """
     from rich.table import Table
     from rich.text import Text
 
     style = {"ok": "green", "warn": "yellow", "fail": "bold red"}
-    table = Table(title=summary(checks), title_justify="left", show_edge=False, pad_edge=False)
+    table = Table(title=Text(title or summary(checks)), title_justify="left", show_edge=False, pad_edge=False)
     for column in ("", "what", "found", "advice"):
         table.add_column(column, overflow="fold")
     for check in checks:

@@ -7,7 +7,7 @@ import logging
 import math
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +94,7 @@ class ArmClient:
         p, quat = messages.from_pose(self._pose.value) if self._pose.value is not None else (None, None)
         force = messages.from_wrench(self._wrench.value)[:3] if self._wrench.value is not None else None
         width, closing = _gripper(self._gripper.value)
-        status = self._status.value or {}
+        status = self.status()
         counts = status.get("counts")
         executed = self._executed.value
         recent = executed.events if executed is not None and now_s - self._executed.at_s < 1.0 else ()
@@ -116,6 +116,10 @@ class ArmClient:
             events=tuple(recent),
             others=self.others(),
         )
+
+    def status(self) -> Mapping[str, Any]:
+        """Return the newest status as the node told it; {} before the first."""
+        return self._status.value or {}
 
     def others(self) -> int:
         """Return how many other programs publish where the tool shall go."""
