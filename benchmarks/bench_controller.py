@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from robot_rl import geometry as g
+from robot_rl.cell import Box
 from robot_rl.compiled import kernel
 from robot_rl.geometry import Vector
 from robot_rl.robot import ArmCommand, RobotState
@@ -160,11 +161,24 @@ def _guard_rows(n: int) -> list[Row]:
     state = RobotState(0.0, zero, zero, p, down, np.zeros(6), np.zeros(6), 0.08, False)
     good = ArmCommand(p + 0.02, down, False)
     bad = ArmCommand(p + 0.4, g.quat_normalise(np.array([0.3, 0.8, 0.1, 0.4])), False)
-    passed, clipped = each_us(n, lambda: guard.check(good, state, 0.0, 0.0), lambda: guard.check(bad, state, 0.0, 0.0))
+    limits = Limits(box_min_m=(0.3, -0.3, 0.0), box_max_m=(0.7, 0.3, 0.5), soft_force_n=10.0)
+    boxes = tuple(Box(min_m=(0.505, -0.3 + 0.1 * i, 0.0), max_m=(0.6, -0.23 + 0.1 * i, 0.3)) for i in range(6))
+    strict = Guard(limits, 0.1, keep_out=boxes)
+    touching = RobotState(0.0, zero, zero, p, down, np.zeros(6), np.array([0.0, 0.0, 15.0, 0.0, 0.0, 0.0]), 0.08, False)
+    into = ArmCommand(p + np.array([0.05, 0.01, -0.02]), down, False)
+    passed, clipped, slid, reviewed = each_us(
+        n,
+        lambda: guard.check(good, state, 0.0, 0.0),
+        lambda: guard.check(bad, state, 0.0, 0.0),
+        lambda: strict.check(into, touching, 0.0, 0.0),
+        lambda: strict.review(touching, 0.0),
+    )
     return [
         _row("guard passes a command, median", float(np.median(passed)), "us", note="bar: 8"),
         _row("guard passes a command, p99", float(np.percentile(passed, 99.0)), "us"),
         _row("guard clips box, cone and steps, median", float(np.median(clipped)), "us", note="bar: 8"),
+        _row("guard slides along 6 boxes, soft force, median", float(np.median(slid)), "us", note="bar: 8"),
+        _row("guard reviews the command that stands, median", float(np.median(reviewed)), "us", note="bar: 8"),
     ]
 
 

@@ -86,6 +86,7 @@ def within_cell(limits: Limits, cell: Cell, *, hardware: bool) -> Limits:
     Raises:
         ConfigError: Nothing is left of the box, or bounds of hardware are missing or evidently not measured.
     """
+    pack_workspace(limits)
     bounds = cell.bounds
     if bounds is None:
         if hardware:
