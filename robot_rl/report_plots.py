@@ -254,6 +254,22 @@ def policy_age(run: RunData) -> Draw:
     return draw
 
 
+def control_period(run: RunData) -> Draw:
+    """Return a panel of a real-time robot's control period in each practice episode: median and 99th percentile."""
+
+    def draw(axes: Any) -> bool:
+        rows = [{**e, **timing} for e in run.episodes if isinstance(timing := e.get("timing"), Mapping)]
+        for name, colour, label in (("p50", BLUE, "median"), ("p99", ORANGE, "99 %")):
+            x, y = binned(along(rows, "env_steps"), column(rows, f"period_ms_{name}"))
+            if not len(x):
+                return False
+            axes.plot(x, y, ".", color=colour, markersize=3, label=label)
+        axes.set_ylim(bottom=0)
+        return finish(axes, "env_steps", ylabel="control period [ms]", legend=True)
+
+    return draw
+
+
 def guard_events(run: RunData, bins: int = 30) -> Draw:
     """Return a panel of the guard's events per episode along the run, by rule."""
 

@@ -160,6 +160,7 @@ def timing(run: RunData) -> str:
             ),
             plots.panel("updates-s", "Updates a second", plots.pace(run, "updates", "t_s", ylabel="updates / s")),
             plots.panel("age", "Age of the acting policy", plots.policy_age(run)),
+            plots.panel("period", "Control period", plots.control_period(run)),
             *(
                 plots.panel(f"latency-{i}", name.removeprefix("latency/").replace("_", " "), plots.histogram(samples))
                 for i, (name, samples) in enumerate(sorted(run.latencies.items()))
