@@ -177,8 +177,8 @@ def _guard_rows(n: int) -> list[Row]:
         _row("guard passes a command, median", float(np.median(passed)), "us", note="bar: 8"),
         _row("guard passes a command, p99", float(np.percentile(passed, 99.0)), "us"),
         _row("guard clips box, cone and steps, median", float(np.median(clipped)), "us", note="bar: 8"),
-        _row("guard slides along 6 boxes, soft force, median", float(np.median(slid)), "us", note="bar: 8"),
-        _row("guard reviews the command that stands, median", float(np.median(reviewed)), "us", note="bar: 8"),
+        _row("guard slides along 6 boxes, eases, median", float(np.median(slid)), "us", note="bar: 8"),
+        _row("guard reviews what stands, median", float(np.median(reviewed)), "us", note="bar: 8"),
     ]
 
 

@@ -118,7 +118,7 @@ class Guard(Workspace):
         self._held: Vector | None = None
         self._why_held = ""
         self._standing: float | None = None  # when the command that stands was given; none stands after a hold
-        self._close = False
+        self._close, self._spoke = False, 0  # its gripper, and the rules that spoke about it last
         self._names: dict[int, tuple[str, ...]] = {0: ()}
         self.counts: dict[str, int] = {}
         self.totals: dict[str, int] = {}
@@ -161,15 +161,15 @@ class Guard(Workspace):
         if rules & HOLDS:
             return self._refuse(rules, state)
         self._held, self._why_held = None, ""
-        self._standing, self._close = command_stamp_s, command.close_gripper
+        self._standing, self._close, self._spoke = command_stamp_s, command.close_gripper, rules
         return Executed(out[:3], out[3:], command.close_gripper, self._report(rules) if rules else ())
 
     def review(self, state: RobotState, now_s: float) -> Executed:
         """Return what may be executed of the command that `check` let through last, when no new one has come.
 
         It goes stale, gives way to force, and is held to the same limits from the newest reading. Without such a
-        command (at first, after a hold, after `forget_motion`) the arm holds; a hold goes on giving its reason, and is
-        counted once.
+        command (at first, after a hold, after `forget_motion`) the arm holds; a hold goes on giving its reason. What
+        goes on speaking is counted once, however often this is called.
 
         Raises:
             RobotError: no pose of the tool has ever been readable.
@@ -194,7 +194,9 @@ class Guard(Workspace):
         if rules & HOLDS:
             return self._refuse(rules, state)
         previous[7:] = kept  # the next command has its own way to go
-        return Executed(out[:3], out[3:], self._close, self._report(rules) if rules else ())
+        self._report(rules & ~self._spoke)
+        self._spoke = rules
+        return Executed(out[:3], out[3:], self._close, self._name(rules))
 
     def watch(self, state: RobotState, now_s: float) -> tuple[str, ...]:
         """Return the rules that a reading breaks during a motion that `check` does not see, such as a reset.
@@ -286,10 +288,14 @@ class Guard(Workspace):
         return Executed(held[:3], held[3:], bool(state.gripper_closing), events, self.stopped, reason)
 
     def _report(self, rules: int) -> tuple[str, ...]:
+        names = self._name(rules)
+        self._count(names)
+        return names
+
+    def _name(self, rules: int) -> tuple[str, ...]:
         names = self._names.get(rules)
         if names is None:
             names = self._names[rules] = tuple(name for i, name in enumerate(EVENTS) if rules >> i & 1)
-        self._count(names)
         return names
 
     def _count(self, names: tuple[str, ...]) -> None:

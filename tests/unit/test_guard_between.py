@@ -73,6 +73,10 @@ def test_a_review_sees_force_in_between() -> None:
     pushed = guard.review(state_at(POSE - [0.0, 0.0, 0.005], 1.01, 12.0), 1.01)
     assert pushed.events == ("soft_force",)
     np.testing.assert_allclose(pushed.p_BE, POSE - [0.0, 0.0, 0.005], atol=1e-12)
+    pushed = guard.review(state_at(POSE - [0.0, 0.0, 0.003], 1.01, 13.0), 1.01)
+    assert pushed.events == ("soft_force",)
+    np.testing.assert_allclose(pushed.p_BE, POSE - [0.0, 0.0, 0.003], atol=1e-12)
+    assert guard.counts == {"soft_force": 1}
     eased = guard.review(state_at(POSE - [0.0, 0.0, 0.005], 1.02, 2.0), 1.02)
     assert (eased.p_BE == pushed.p_BE).all()  # nothing is advanced again without a command
     struck = guard.review(state_at(POSE - [0.0, 0.0, 0.005], 1.03, 60.0), 1.03)
