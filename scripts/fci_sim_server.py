@@ -6,7 +6,8 @@ a user stop, and a start posture over the table (B's z = 0 is the table top). Ru
     bash scripts/fci_sim.sh run --host 127.0.0.1
 
 Words on standard input act on it: "user-stop", "guide" and "release" as a person at the robot would, "reflex" as a
-collision would. It ends when standard input closes, if told so by --until-eof.
+collision would. Each is repeated on standard output once it is done, after "ready". The server ends when standard input
+closes, if told so by --until-eof.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ from franka_sim.franka_sim_server import FrankaSimServer  # pyright: ignore[repo
 from franka_sim.mujoco_franka_sim import MujocoFrankaSim  # pyright: ignore[reportMissingImports]
 
 log = logging.getLogger("fci-sim")
+
+BY_A_PERSON = (RobotMode.kUserStopped, RobotMode.kGuiding)
 
 HOME_Q = np.array([0.0, -0.38, 0.0, -2.32, 0.0, 1.94, 0.785398])
 TORQUE_LIMITS = np.array([87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0])
@@ -66,7 +69,15 @@ class ContactSim(MujocoFrankaSim):  # pyright: ignore[reportUntypedBaseClass]
         self._jacobian = np.zeros((3, self.model.nv))
         self._read_and_publish_state()
 
+    def run_simulation(self) -> None:
+        """Say that clients may come, then run."""
+        print("ready", flush=True)
+        super().run_simulation()
+
     def _read_and_publish_state(self) -> None:
+        # A step leaves poses of before it beside joint positions of after it; the robot's are of one instant.
+        mujoco.mj_kinematics(self.model, self.data)
+        mujoco.mj_comPos(self.model, self.data)
         super()._read_and_publish_state()
         if not hasattr(self, "_arm_bodies"):
             return
@@ -147,8 +158,15 @@ class Server(FrankaSimServer):  # pyright: ignore[reportUntypedBaseClass]
                 self._pending_move_response = (self.current_motion_id, status, self._states_packed)
                 self.current_motion_id = 0
 
+    def handle_stop_move_command(self, client_socket, header) -> None:
+        """End the motion, but not what a person does."""
+        before = self.robot_state.state["robot_mode"]
+        super().handle_stop_move_command(client_socket, header)
+        if before in BY_A_PERSON:
+            self.robot_state.state["robot_mode"] = before
+
     def _refuse_move_while_latched(self, client_socket, header) -> bool:
-        if self.robot_state.state["robot_mode"] in (RobotMode.kUserStopped, RobotMode.kGuiding):
+        if self.robot_state.state["robot_mode"] in BY_A_PERSON:
             self.send_move_response(client_socket, header.command_id, MoveStatus.kCommandNotPossibleRejected)
             return True
         return super()._refuse_move_while_latched(client_socket, header)

@@ -94,32 +94,41 @@ class FciPlant:
 
     def _open(self) -> None:
         pf = self._pf = _library()
-        s = self.settings
-        config = pf.RealtimeConfig.kEnforce if s.realtime == "enforce" else pf.RealtimeConfig.kIgnore
-        self._robot = self._model = self._control = None
+        address = self.settings.address
+        config = pf.RealtimeConfig.kEnforce if self.settings.realtime == "enforce" else pf.RealtimeConfig.kIgnore
+        self._release()
         try:
-            robot = pf.Robot(s.address, config)
-            self._configure(robot)
-            self._model = robot.load_model()
+            # The library closes a connection when its object goes. An exception keeps the variables of the functions it
+            # passed through, so the robot is never one of them: the next connection would wait for this one for ever.
+            self._robot = pf.Robot(address, config)
+            self._configure()
+            self._model = self._robot.load_model()
+        except RobotError:
+            self._release()
+            raise
         except pf.RealtimeException as e:
+            self._release()
             raise RobotError(
                 f"{faults.clean(e)} A real arm needs a kernel with PREEMPT_RT; realtime=ignore is for a simulator."
             ) from None
-        except RuntimeError as e:  # pylibfranka has no family
-            raise RobotError(_unreachable(s.address, faults.clean(e))) from None
-        self._robot = robot
+        except RuntimeError as e:  # the library's errors have no family
+            self._release()
+            raise RobotError(_unreachable(address, faults.clean(e))) from None
 
-    def _configure(self, robot: Any) -> None:
+    def _release(self) -> None:
+        self._control = self._model = self._robot = None
+
+    def _configure(self) -> None:
         """Set frames, load and reflexes, then read back what the robot made of them."""
         s = self.settings
-        X_FN = _matrix(robot.read_once().F_T_NE)
+        X_FN = _matrix(self._robot.read_once().F_T_NE)
         X_NE = np.linalg.inv(X_FN) @ s.X_FE  # Desk may have set a nominal end effector N already
-        robot.set_EE(_columns(X_NE))
-        robot.set_K(_columns(np.eye(4)))  # forces are told at E
-        robot.set_load(s.load_kg, list(s.p_FL), [float(v) for v in np.reshape(s.inertia_L, (3, 3)).T.ravel()])
+        self._robot.set_EE(_columns(X_NE))
+        self._robot.set_K(_columns(np.eye(4)))  # forces are told at E
+        self._robot.set_load(s.load_kg, list(s.p_FL), [float(v) for v in np.reshape(s.inertia_L, (3, 3)).T.ravel()])
         torque, force = list(s.reflex_torque_Nm), [s.reflex_force_N] * 3 + [0.3 * s.reflex_force_N] * 3
-        robot.set_collision_behavior(torque, torque, force, force)
-        state = self._settled(robot)
+        self._robot.set_collision_behavior(torque, torque, force, force)
+        state = self._settled()
         wrong = np.abs(_matrix(state.F_T_EE) - s.X_FE).max()
         if not wrong < FRAME_TOLERANCE:
             raise RobotError(
@@ -133,25 +142,25 @@ class FciPlant:
                 "it would push upwards. Choose the Franka Hand as end effector in Desk, or set load_kg and p_FL"
             )
 
-    def _settled(self, robot: Any) -> Any:
+    def _settled(self) -> Any:
         """Return a state that was sent after the last setting took effect."""
-        state = robot.read_once()
+        state = self._robot.read_once()
         for _ in range(20):
             if np.abs(_matrix(state.F_T_EE) - self.settings.X_FE).max() < FRAME_TOLERANCE:
                 break
-            state = robot.read_once()
+            state = self._robot.read_once()
         return state
 
     # ----------------------------------------------------------------------------------------------------- the loop
 
     def begin(self, sample: Sample) -> None:
         """Take over torque control at rest and fill in a first sample; raises `PlantFault`."""
-        pf, robot = self._pf, self._robot
-        if robot is None:
+        pf = self._pf
+        if self._robot is None:
             raise PlantFault("the robot is not connected", recoverable=False)
         try:
             self._wait_for_rest()
-            self._control = robot.start_torque_control()
+            self._control = self._robot.start_torque_control()
             self._fill(sample, self._control.readOnce()[0])
         except (pf.ControlException, pf.CommandException, pf.InvalidOperationException) as e:
             self._ended(e)
@@ -258,16 +267,16 @@ class FciPlant:
                 self._open()
             except RobotError as e:
                 raise PlantFault(str(e), recoverable=False) from None
-        self._clear(self._robot)
+        self._clear()
 
-    def _clear(self, robot: Any) -> None:
+    def _clear(self) -> None:
         pf = self._pf
         try:
-            mode = _mode(robot.read_once())
+            mode = _mode(self._robot.read_once())
             if mode in faults.BY_A_PERSON:
                 raise PlantFault(faults.BY_A_PERSON[mode])
             if mode != "Idle":
-                robot.automatic_error_recovery()
+                self._robot.automatic_error_recovery()
         except (pf.ControlException, pf.CommandException, pf.InvalidOperationException) as e:
             raise PlantFault(f"the robot could not clear its error: {faults.clean(e)}") from None
         except pf.NetworkException as e:
@@ -279,7 +288,7 @@ class FciPlant:
         gripper, self._gripper = self._gripper, None
         if gripper is not None:
             gripper.close()
-        self._robot = self._model = None
+        self._release()
 
     def _ended(self, error: Exception) -> NoReturn:
         """Raise what the robot's end of a motion means."""
@@ -297,7 +306,7 @@ class FciPlant:
         raise faults.of_errors(names, faults.clean(error)) from None
 
     def _gone(self, error: Exception) -> NoReturn:
-        self._control = self._robot = None
+        self._release()
         raise faults.of_network(error, self.settings.address) from None
 
 
