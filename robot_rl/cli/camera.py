@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from robot_rl.cli.camera_settings import hardware
 from robot_rl.cli.common import parse, parser, say, stop_on_signals
-from robot_rl.errors import ConfigError, MissingDependency
+from robot_rl.errors import ConfigError, MissingDependency, nearest
 
 if TYPE_CHECKING:
     from robot_rl.config import Composed
@@ -88,7 +88,13 @@ def list_cameras() -> int:
 def _device(text: str, settings: Sequence[str]) -> list[str]:
     """Return the settings that `--device` stands for."""
     kind, colon, device = text.partition(":")
-    if kind not in hardware("cameras.settings").OF_KIND:
+    kinds = list(hardware("cameras.settings").OF_KIND)
+    if kind not in kinds:
+        if colon and not device.startswith("//") and not Path(text).exists():
+            raise ConfigError(
+                f"--device {text}: there is no kind of camera '{kind}'; there are {', '.join(kinds)}."
+                f"{nearest(kind, kinds)} A file or device is written without a kind"
+            )
         kind, device = "opencv", text
     elif not colon:
         device = ""
