@@ -8,7 +8,7 @@ from pathlib import Path
 
 from robot_rl.cell_file import SUFFIXES
 from robot_rl.cli.common import no_settings, parse, parser, say
-from robot_rl.cli.jog import add_where, end_on_signals, number, where_of
+from robot_rl.cli.jog import add_where, end_on_signals, where_of
 from robot_rl.errors import ConfigError, nearest
 
 BOUNDS = """\
@@ -49,13 +49,15 @@ def _boxes(what: str, arguments: Sequence[str]) -> int:
     keep_out = what == "keep-out"
     made = parser(f"calibrate {what}", KEEP_OUT if keep_out else BOUNDS, EXAMPLES, takes_settings=False)
     made.add_argument("--cell", default="", metavar="FILE", help="the cell file, such as my_cell.yaml; made if missing")
-    made.add_argument("--margin", default="0.005", metavar="M", help="metres between the box and what was touched")
+    made.add_argument(
+        "--margin", type=float, default=0.005, metavar="M", help="metres between the box and what was touched"
+    )
     made.add_argument("--jog", action="store_true", help="move the arm by keys instead of by hand")
     add_where(made)
     options, rest = parse(made, arguments)
     no_settings(made, rest)
     path = cell_path(options.cell)
-    margin_m = number("--margin", options.margin)
+    margin_m = options.margin
     if not margin_m >= 0.0:
         raise ConfigError(f"--margin is {options.margin}; it must not be negative")
     namespace, domain = where_of(options)
@@ -63,7 +65,7 @@ def _boxes(what: str, arguments: Sequence[str]) -> int:
     tool = importlib.import_module("robot_rl_hardware.ros.operator_bounds")
     with end_on_signals() as ended:
         sentence = tool.run_bounds(
-            namespace, domain, path, corners, keep_out=keep_out, jog=options.jog, ended=ended, patience_s=10.0
+            namespace, domain, path, corners, keep_out=keep_out, jog=options.jog, ended=ended, patience_s=options.wait
         )
     say(sentence or "nothing was written")
     return 0 if sentence else 1

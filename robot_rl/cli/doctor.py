@@ -44,7 +44,7 @@ def doctor(arguments: Sequence[str]) -> int:
     if options.robot:
         return _robot(options)
     for name in ("cell", "move", "sign", "json", "domain"):
-        if getattr(options, name):
+        if getattr(options, name) not in (None, "", False):
             raise ConfigError(f"--{name} belongs to --robot: robot-rl doctor --robot --{name} ...")
     from robot_rl.doctor import main
 
@@ -61,7 +61,7 @@ def _robot(options: argparse.Namespace) -> int:
         raise ConfigError("--sign asks a person, and the input is no terminal; run it by itself in one")
     namespace, domain = where_of(options)
     probe = importlib.import_module("robot_rl_hardware.ros.operator_probe")
-    measured = probe.measure(namespace, domain, move=options.move)
+    measured = probe.measure(namespace, domain, move=options.move, patience_s=options.wait)
     checks = robot_checks(measured, cell, Path.cwd(), signing=bool(options.sign), moved=options.move)
     failed = any(check.status == "fail" for check in checks)
     if options.json:

@@ -7,10 +7,8 @@ import contextlib
 import importlib
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from typing import Any
 
 from robot_rl.cli.common import no_settings, parse, parser
-from robot_rl.errors import ConfigError
 
 JOG = """\
 Move the arm by keys, slowly, through the guard: motion only while a key repeats, SPACE latches a stop.
@@ -27,14 +25,16 @@ def jog(arguments: Sequence[str]) -> int:
     """Move the arm by keys."""
     made = parser("jog", JOG, "  robot-rl jog\n  robot-rl jog --domain 7 --speed 0.02\n", takes_settings=False)
     add_where(made)
-    made.add_argument("--speed", default="0.05", metavar="SHARE", help="share of the full speed, at most 0.05")
+    made.add_argument(
+        "--speed", type=float, default=0.05, metavar="SHARE", help="share of the full speed, at most 0.05"
+    )
     options, rest = parse(made, arguments)
     no_settings(made, rest)
-    where, share = where_of(options), number("--speed", options.speed)
+    where, share = where_of(options), options.speed
     config = importlib.import_module("robot_rl_hardware.operator.jog").JogConfig(fraction=share)
     tool = importlib.import_module("robot_rl_hardware.ros.operator_jog")
     with end_on_signals() as ended:
-        return int(tool.run_jog(*where, config, ended, patience_s=10.0))
+        return int(tool.run_jog(*where, config, ended, options.wait))
 
 
 def watch(arguments: Sequence[str]) -> int:
@@ -43,32 +43,24 @@ def watch(arguments: Sequence[str]) -> int:
     made = parser("watch", WATCH, examples, takes_settings=False)
     add_where(made)
     made.add_argument("--gamepad", default="", metavar="DEVICE", help="device file of a gamepad or pedal that stops")
-    made.add_argument("--button", default="", metavar="N", help="which of its buttons; any by default")
+    made.add_argument("--button", type=int, metavar="N", help="which of its buttons; any by default")
     options, rest = parse(made, arguments)
     no_settings(made, rest)
-    button = int(number("--button", options.button)) if options.button else None
     tool = importlib.import_module("robot_rl_hardware.ros.operator_jog")
     with end_on_signals() as ended:
-        return int(tool.run_watch(*where_of(options), options.gamepad, button, ended))
+        return int(tool.run_watch(*where_of(options), options.gamepad, options.button, ended))
 
 
 def add_where(made: argparse.ArgumentParser) -> None:
     """Add the options that say which arm is meant."""
-    made.add_argument("--domain", default="", metavar="N", help="ROS domain; ROS_DOMAIN_ID or 0 by default")
-    made.add_argument("--namespace", default="/arm", metavar="NAME", help="of the arm node; /arm by default")
+    made.add_argument("--domain", type=int, metavar="N", help="ROS domain, 0 to 101 (ROS_DOMAIN_ID)")
+    made.add_argument("--namespace", default="/arm", metavar="NAME", help="of the arm node (/arm)")
+    made.add_argument("--wait", type=float, default=10.0, metavar="S", help="how long to look for the arm's node (10)")
 
 
-def where_of(options: Any) -> tuple[str, int | None]:
+def where_of(options: argparse.Namespace) -> tuple[str, int | None]:
     """Return namespace and domain."""
-    return options.namespace, int(number("--domain", options.domain)) if options.domain else None
-
-
-def number(option: str, text: str) -> float:
-    """Return the value of an option as a number, or say what was found."""
-    try:
-        return float(text)
-    except ValueError:
-        raise ConfigError(f"{option} is '{text}'; it must be a number") from None
+    return options.namespace, options.domain
 
 
 @contextlib.contextmanager

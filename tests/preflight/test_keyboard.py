@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from robot_rl.errors import RobotError
 from robot_rl_hardware.operator.keyboard import Keyboard, KeyboardGone, KeyParser
+from robot_rl_hardware.operator.view import Panel
 
 PIECES = {b"a": "a", b" ": "space", b"\x1b[A": "up", b"\x1bOD": "left", b"\x1b[5~": "page_up", b"\r": "enter"}
 
@@ -129,3 +130,24 @@ def test_ctrl_c_still_interrupts(terminal: Terminal) -> None:
             assert child.wait(20.0) != 0
         finally:
             child.kill()
+
+
+def test_drawing_on_a_terminal_that_nobody_reads_never_waits(terminal: Terminal) -> None:
+    with open(os.dup(terminal.screen), "w") as stream, Panel(stream) as panel:
+        for i in range(2000):
+            panel.show([f"line {i}", "x" * 100], "")
+        drawn = os.read(terminal.keys, 1 << 20)
+        assert b"line 0" in drawn
+        assert len(drawn) < 200_000
+        os.write(terminal.keys, b" ")
+        with Keyboard(terminal.screen) as keyboard:
+            assert read_until(keyboard, 1) == ["space"]
+
+
+def test_a_pipe_is_told_only_what_is_new() -> None:
+    reader, writer = os.pipe()
+    with open(writer, "w") as stream, Panel(stream) as panel:
+        for headline in ("RUN", "RUN", "STOPPED: \x1b[2Jodd", "STOPPED: \x1b[2Jodd"):
+            panel.show(["a line"], headline)
+    with open(reader, "rb") as file:
+        assert file.read() == b"RUN\nSTOPPED:  [2Jodd\n"

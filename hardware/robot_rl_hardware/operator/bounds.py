@@ -25,6 +25,7 @@ def cell_to_change(path: Path) -> Cell:
 
 def touch_corners(
     keyboard: Keyboard,
+    panel: Panel,
     corners: Corners,
     look: Callable[[], tuple[Vector | None, list[str]]],
     ended: Callable[[], bool],
@@ -33,13 +34,13 @@ def touch_corners(
     """Let a person touch corners until `S` or `q`, and return whether they shall be written.
 
     Args:
-        keyboard: Where keys come from.
+        keyboard, panel: Where keys come from, and lines go.
         corners: What is filled.
         look: Returns the tool's position (3,) [m] in B, None while there is no fresh one, and lines about the arm.
         ended: Whether a signal asks to leave; nothing is written then.
         other_key: Takes the keys that mean nothing here.
     """
-    panel, said = Panel(), ""
+    said = ""
     while not ended():
         p, lines = look()
         for key in keyboard.read(LOOK_S):

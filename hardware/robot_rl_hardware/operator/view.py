@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
+import select
 import shutil
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from types import TracebackType
 from typing import TextIO
 
 import numpy as np
@@ -15,6 +18,7 @@ import numpy as np
 from robot_rl.geometry import Vector, rotate, vector_angle
 
 STALE_S = 0.5
+LONGEST_LINE = 4096
 _UP = np.array([0.0, 0.0, 1.0])
 
 
@@ -95,13 +99,42 @@ def _word(closing: bool) -> str:
 
 
 class Panel:
-    """Lines that are drawn over themselves on a terminal; elsewhere only what is new is printed."""
+    """Lines that are drawn over themselves on a terminal; elsewhere only what is new is printed.
+
+    Drawing never waits: a terminal that is not read, because a network hangs or its window is frozen, must not keep
+    the program from reading the key that stops. What does not fit is drawn later, or never.
+    """
 
     def __init__(self, stream: TextIO | None = None) -> None:
-        self._stream = sys.stdout if stream is None else stream
-        self._terminal = self._stream.isatty()
+        out: TextIO = stream or sys.stdout
+        out.flush()
+        self._terminal = out.isatty()
+        self._fd = out.fileno()
+        self._own = -1
         self._drawn = 0
         self._last = ""
+        self._pending = b""
+        if self._terminal:
+            # A descriptor of its own: not to wait is a property of the opened file, which the shell shares.
+            with contextlib.suppress(OSError):
+                self._own = os.open(os.ttyname(self._fd), os.O_WRONLY | os.O_NONBLOCK | os.O_NOCTTY | os.O_CLOEXEC)
+        self._width = shutil.get_terminal_size((120, 24)).columns - 1
+
+    def __enter__(self) -> Panel:
+        """Return itself."""
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        """Release the terminal."""
+        self.close()
+
+    def close(self) -> None:
+        """Release the terminal. Safe to call twice."""
+        if self._own >= 0:
+            os.close(self._own)
+        self._own = -1
 
     def show(self, lines: Sequence[str], headline: str) -> None:
         """Draw the lines.
@@ -110,22 +143,27 @@ class Panel:
             lines: For a terminal.
             headline: What is printed elsewhere, when it changes.
         """
-        with contextlib.suppress(OSError):  # a closed terminal is told by the keyboard
-            self._show(lines, headline)
-
-    def _show(self, lines: Sequence[str], headline: str) -> None:
-        if not self._terminal:
-            if headline != self._last:
-                self._stream.write(headline + "\n")
-                self._stream.flush()
-            self._last = headline
+        if self._pending:
+            self._write(b"")
+        if self._pending:
             return
-        width = shutil.get_terminal_size((120, 24)).columns - 1
-        up = f"\x1b[{self._drawn}F" if self._drawn else ""
-        body = "".join(f"{_printable(line)[:width]}\x1b[K\n" for line in lines)
-        self._stream.write(f"{up}{body}\x1b[J")
-        self._stream.flush()
-        self._drawn = len(lines)
+        if self._own >= 0:
+            up = f"\x1b[{self._drawn}F" if self._drawn else ""
+            body = "".join(f"{_printable(line)[: self._width]}\x1b[K\n" for line in lines)
+            self._drawn = len(lines)
+            self._write(f"{up}{body}\x1b[J".encode(errors="replace"))
+        elif headline != self._last:
+            self._last = headline
+            self._write((_printable(headline) + "\n").encode(errors="replace")[:LONGEST_LINE])
+
+    def _write(self, data: bytes) -> None:
+        """Write what can be written now and keep the rest."""
+        self._pending += data
+        fd = self._own if self._own >= 0 else self._fd
+        with contextlib.suppress(OSError):  # full, or closed, which the keyboard tells
+            # A pipe that select calls writable takes this much at once.
+            if select.select([], [fd], [], 0.0)[1]:
+                self._pending = self._pending[os.write(fd, self._pending[:LONGEST_LINE]) :]
 
 
 def _printable(text: str) -> str:

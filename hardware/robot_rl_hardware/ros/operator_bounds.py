@@ -12,6 +12,7 @@ from robot_rl_hardware.operator.bounds import cell_to_change, touch_corners, wri
 from robot_rl_hardware.operator.corners import Corners
 from robot_rl_hardware.operator.jog import KEYS, JogConfig, Jogger
 from robot_rl_hardware.operator.keyboard import Keyboard
+from robot_rl_hardware.operator.view import Panel
 from robot_rl_hardware.ros.operator_client import ArmClient, open_client, wait_for_arm
 from robot_rl_hardware.ros.operator_jog import HELP, Driving, Operator
 
@@ -74,8 +75,12 @@ def run_bounds(
         patience_s: How long to look for the arm.
     """
     cell_to_change(path)  # a file that cannot be read is told before the work, not after it
-    with Keyboard() as keyboard, open_client("bounds", namespace, domain, commands=jog) as client:
+    with (
+        Keyboard() as keyboard,
+        Panel() as panel,
+        open_client("bounds", namespace, domain, commands=jog) as client,
+    ):
         wait_for_arm(client, patience_s)
         arm = ArmLook(client, Jogger(JogConfig()) if jog else None)
-        wanted = touch_corners(keyboard, corners, arm.look, ended, arm.key)
+        wanted = touch_corners(keyboard, panel, corners, arm.look, ended, arm.key)
     return write_box(path, corners, keep_out) if wanted else ""

@@ -70,15 +70,15 @@ def run_jog(namespace: str, domain: int | None, config: JogConfig, ended: Callab
     Raises:
         RobotError: There is no terminal or no arm, or another program commands it.
     """
-    with Keyboard() as keyboard, open_client("jog", namespace, domain, commands=True) as client:
+    with Keyboard() as keyboard, Panel() as panel, open_client("jog", namespace, domain, commands=True) as client:
         wait_for_arm(client, patience_s)
-        jogging(client, keyboard, Jogger(config), ended)
+        jogging(client, keyboard, panel, Jogger(config), ended)
     return 0
 
 
-def jogging(client: ArmClient, keyboard: Keyboard, jogger: Jogger, ended: Callable[[], bool]) -> None:
+def jogging(client: ArmClient, keyboard: Keyboard, panel: Panel, jogger: Jogger, ended: Callable[[], bool]) -> None:
     """Turn keys into commands until `q`, a signal or the end of the terminal; then send nothing more: the arm holds."""
-    operator, panel, driving = Operator(client), Panel(), Driving(client, jogger)
+    operator, driving = Operator(client), Driving(client, jogger)
     for view, keys in ticks(client, keyboard, ended):
         now_s = time.monotonic()
         if view.others:
@@ -154,10 +154,10 @@ def run_watch(namespace: str, domain: int | None, gamepad: str, button: int | No
     """
     with contextlib.ExitStack() as stack:
         pad = stack.enter_context(StopButton(gamepad, button)) if gamepad else None
-        keyboard = stack.enter_context(Keyboard())
+        keyboard, panel = stack.enter_context(Keyboard()), stack.enter_context(Panel())
         client = stack.enter_context(open_client("watch", namespace, domain))
         try:
-            why = watching(client, keyboard, pad, ended)
+            why = watching(client, keyboard, panel, pad, ended)
         except BaseException:
             insist(client, "the operator's watch failed")
             raise
@@ -166,9 +166,11 @@ def run_watch(namespace: str, domain: int | None, gamepad: str, button: int | No
         return STOPPED_BY_US if why else 0
 
 
-def watching(client: ArmClient, keyboard: Keyboard, pad: StopButton | None, ended: Callable[[], bool]) -> str:
+def watching(
+    client: ArmClient, keyboard: Keyboard, panel: Panel, pad: StopButton | None, ended: Callable[[], bool]
+) -> str:
     """Show and stop until `q`; returns why the watch ended otherwise."""
-    operator, panel = Operator(client), Panel()
+    operator = Operator(client)
     while not ended():
         now_s = time.monotonic()
         reason = pad.pressed() if pad is not None else ""
