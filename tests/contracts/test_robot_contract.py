@@ -1,26 +1,47 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterator
 
 import numpy as np
 import pytest
+from ros_rig import arm_node
 
 from robot_rl.build import make_env
 from robot_rl.config import compose, options
 from robot_rl.errors import RobotError
 from robot_rl.robot import ArmCommand, Robot, RobotState
 from robot_rl.task import Task
+from robot_rl.timing import is_real_time
 
 UP, FAR = np.array([0.0, 0.0, 0.02]), np.array([5.0, 0.0, 0.0])
-CASES = [(robot, task) for robot in options()["robot"] for task in options()["task"]]
+LOCK_STEP = [(robot, task) for robot in options()["robot"] if robot != "ros" for task in options()["task"]]
+# In real time a reset takes seconds, so the smallest task must do.
+CASES = [
+    *(pytest.param(case, id="-".join(case)) for case in LOCK_STEP),
+    pytest.param(("ros", "reach"), id="ros-reach", marks=[pytest.mark.ros, pytest.mark.slow]),
+]
+PATIENT = ["robot.state_age_s=5", "robot.answer_s=5", "robot.acknowledge_s=0"]
 
 
-@pytest.fixture(scope="module", params=CASES, ids=["-".join(case) for case in CASES])
-def rig(request: pytest.FixtureRequest) -> tuple[Robot, Task]:
+@pytest.fixture(scope="module", params=CASES)
+def rig(request: pytest.FixtureRequest) -> Iterator[tuple[Robot, Task]]:
     robot, task = request.param
-    env = make_env(compose([f"robot={robot}", f"task={task}"]).settings())
-    env.robot.connect()
-    return env.robot, env.task
+    if robot != "ros":
+        env = make_env(compose([f"robot={robot}", f"task={task}"]).settings())
+        env.robot.connect()
+        yield env.robot, env.task
+        return
+    pytest.importorskip("rclpy")
+    with arm_node("twin", task) as node:
+        env = make_env(compose(["robot=ros", f"robot.domain={node.domain}", f"task={task}", *PATIENT]).settings())
+        env.robot.connect()
+        yield env.robot, env.task
+        env.close()
+
+
+def real_time(rig: tuple[Robot, Task]) -> bool:
+    return is_real_time(rig[0])
 
 
 def begin(rig: tuple[Robot, Task], seed: int = 0) -> RobotState:
@@ -44,7 +65,7 @@ def test_a_reading_has_the_documented_shapes(rig: tuple[Robot, Task]) -> None:
         assert getattr(state, name).shape == shape
         assert np.isfinite(getattr(state, name)).all()
     assert np.linalg.norm(state.quat_BE) == pytest.approx(1.0)
-    assert 0.0 <= state.gripper_width_m <= 0.0801
+    assert -1e-3 <= state.gripper_width_m <= 0.0801  # fingers that press give way a little
     assert set(state.objects) == set(rig[1].scene)
 
 
@@ -60,6 +81,8 @@ def test_a_reading_is_a_copy(rig: tuple[Robot, Task]) -> None:
 
 
 def test_observing_twice_gives_the_same_reading_and_time_only_passes_in_commands(rig: tuple[Robot, Task]) -> None:
+    if real_time(rig):
+        pytest.skip("here time passes by itself")
     robot, _ = rig
     state = begin(rig)
     assert robot.observe().stamp_s == robot.observe().stamp_s == state.stamp_s
@@ -74,14 +97,17 @@ def test_a_reset_returns_the_new_reading(rig: tuple[Robot, Task]) -> None:
     robot.command(ArmCommand(state.p_BE + UP, state.quat_BE.copy(), False))
     robot.observe()
     request = task.sample_reset(np.random.default_rng(5))
-    assert np.abs(robot.reset(request).p_BE - request.p_BE).max() < 1e-3
+    # In real time the arm drives there, and stays where the spring is as strong as friction.
+    assert np.abs(robot.reset(request).p_BE - request.p_BE).max() < (5e-3 if real_time(rig) else 1e-3)
 
 
 def test_standing_still_stays_still(rig: tuple[Robot, Task]) -> None:
     robot, _ = rig
     start = begin(rig)
     for _ in range(10):
-        assert not robot.command(stay(start)).stopped
+        executed = robot.command(stay(start))
+        # A machine that is too busy lets commands grow old; then the arm holds, which is standing still too.
+        assert not executed.stopped or (real_time(rig) and "old" in executed.reason), executed
     state = robot.observe()
     assert np.abs(state.p_BE - start.p_BE).max() < 2e-3
     assert np.abs(state.dq).max() < 0.05
@@ -91,8 +117,10 @@ def test_a_command_is_followed(rig: tuple[Robot, Task]) -> None:
     robot, _ = rig
     start = begin(rig)
     goal = start.p_BE + 1.5 * UP
-    for _ in range(10):
-        robot.command(ArmCommand(goal, start.quat_BE.copy(), False))
+    for _ in range(5):
+        if not any([robot.command(ArmCommand(goal, start.quat_BE.copy(), False)).stopped for _ in range(10)]):
+            break
+        begin(rig)  # a busy machine: it held
     assert np.linalg.norm(robot.observe().p_BE - goal) < 4e-3
 
 

@@ -50,8 +50,9 @@ class Motions:
         self._waits.append(_Wait(judge, future, time.monotonic() + patience_s, what))
         return future
 
-    def settle(self, reading: Reading) -> None:
-        """Give their verdict to those whose state is reached."""
+    def settle(self, reading: Reading) -> bool:
+        """Give their verdict to those whose state is reached, and return whether there was one."""
+        waiting = len(self._waits)
         for wait in list(self._waits):
             verdict = wait.judge(reading)
             if verdict is None and time.monotonic() > wait.deadline_s:
@@ -59,6 +60,7 @@ class Motions:
             if verdict is not None:
                 self._waits.remove(wait)
                 wait.future.set_result(verdict)
+        return len(self._waits) < waiting
 
     def give_up(self, reason: str) -> None:
         """Tell all who wait that nothing will come."""

@@ -24,7 +24,7 @@ from robot_rl_hardware.ros.arm_motions import Motions, Verdict, answered, arriva
 from robot_rl_hardware.ros.arm_parameters import ArmParameters
 from robot_rl_hardware.ros.arm_publishers import StatePublisher, StatusPublisher, details
 from robot_rl_hardware.ros.arm_requests import Requests
-from robot_rl_hardware.ros.clock import RosClock
+from robot_rl_hardware.ros.clock import clock_map, distrust
 from robot_rl_hardware.ros.node import SpinningNode
 
 if TYPE_CHECKING:
@@ -85,13 +85,13 @@ class ArmNode:
         self._reading: Reading | None = None
         self._published_s = -1.0
         self._goal_q: np.ndarray | None = None
-        self._clock = RosClock(node)
+        self._clock = clock_map(node)
         self._motions = Motions()
         self._slow = ReentrantCallbackGroup()  # services that answer later must not keep others waiting
         known = {"driver": driver_name, "task": task.name, "control_hz": float(task.control_hz)}
         self._state, self._status = StatePublisher(node), StatusPublisher(node, known)
         answers = node.create_publisher(String, "executed", qos.request(10))
-        self._requests = Requests(driver, self._clock, task.limits.command_age_s, answers.publish)
+        self._requests = Requests(driver, self._clock, answers.publish)
         self._tell(Mode.STARTING, "the driver connects")
 
     def begin(self) -> None:
@@ -159,25 +159,29 @@ class ArmNode:
                 self._goal_q = q
                 if again or np.abs(q - self._reading.state.q).max() < 10.0 * _SAME_RAD:
                     return
-                reason = self._clock.distrust(messages.stamp_ns(message), self._task.limits.command_age_s, 0.05)
+                stamp = messages.stamp_ns(message)
+                reason = distrust(self._clock, stamp) or self._too_old(stamp)
                 if reason:
                     raise RobotError(reason)
                 self._driver.move_joints(q)
             except (RobotError, WireError) as e:
                 log.warning("joint goal refused: %s", e)
 
+    def _too_old(self, stamp_ns: int) -> str:
+        age_s, limit_s = time.monotonic() - self._clock.to_monotonic_s(stamp_ns), self._task.limits.command_age_s
+        return f"it is {age_s:.3f} s old, allowed {limit_s} s" if age_s > limit_s else ""
+
     # Readings -------------------------------------------------------------------------------------------------------
     def _tick(self) -> None:
         with self._lock:
             if self._ended:
                 return
-            self._clock.look()
             reading = self._look()
             if reading is None:
                 return
             if reading.state.stamp_s != self._published_s:  # a driver that hangs must look as old as it is
                 self._published_s = reading.state.stamp_s
-                self._state.publish(reading.state, self._clock.to_ros_ns(reading.state.stamp_s))
+                self._state.publish(reading.state, self._clock.to_system_ns(reading.state.stamp_s))
             self._tell(reading.mode, reading.reason)
 
     def _look_for_answers(self) -> None:
@@ -198,7 +202,8 @@ class ArmNode:
                 self._tell(Mode.FAULT, self.failure)
             return None
         self._requests.settle(self._reading)
-        self._motions.settle(self._reading)
+        if self._motions.settle(self._reading):
+            self._requests.begin(self._reading)  # a motion leaves the gripper as it was told to
         if self._reading.mode is Mode.FAULT and not self.failure:
             self.failure = self._reading.reason or "the driver is in FAULT"
         return self._reading

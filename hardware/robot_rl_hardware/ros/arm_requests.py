@@ -15,8 +15,9 @@ import numpy as np
 
 from robot_rl.robot import ArmCommand, Executed, RobotState, Vector
 from robot_rl_controllers.drive.interface import ArmDriver, Reading
+from robot_rl_controllers.freshness import ClockMap
 from robot_rl_hardware.ros import messages
-from robot_rl_hardware.ros.clock import RosClock
+from robot_rl_hardware.ros.clock import distrust
 
 if TYPE_CHECKING:
     from geometry_msgs.msg import PoseStamped
@@ -27,7 +28,6 @@ log = logging.getLogger(__name__)
 HALF_OPEN_M = 0.04
 """A width below this closes the gripper: the guard knows open and closed."""
 STALE, WRONG_FRAME, SUPERSEDED = "stale_command", "wrong_frame", "superseded"
-_FUTURE_S = 0.05
 
 
 class Requests:
@@ -36,12 +36,11 @@ class Requests:
     Args:
         driver: Who executes.
         clock: Of the node.
-        command_age_s: Older requests are not executed.
         answer: Publishes a message on `executed`.
     """
 
-    def __init__(self, driver: ArmDriver, clock: RosClock, command_age_s: float, answer: Callable[[Any], None]) -> None:
-        self._driver, self._clock, self._age_s, self._answer_with = driver, clock, command_age_s, answer
+    def __init__(self, driver: ArmDriver, clock: ClockMap, answer: Callable[[Any], None]) -> None:
+        self._driver, self._clock, self._answer_with = driver, clock, answer
         self._sequence = 0
         self._newest_ns = 0
         self._closing = False
@@ -81,7 +80,7 @@ class Requests:
                 stamp, state, WRONG_FRAME, f"the request is in the frame '{frame}', not '{messages.BASE_FRAME}'"
             )
             return
-        reason = self._clock.distrust(stamp, self._age_s, _FUTURE_S)
+        reason = distrust(self._clock, stamp)
         if not reason and stamp < self._newest_ns:
             reason = "a newer request came before it"
         if reason:
