@@ -1,0 +1,117 @@
+"""Completes episode files that a kill, a power cut or a full disk left cut: all that is whole, and nothing else.
+
+The complete file is written beside the cut one and takes its place in one step. It says that it was cut: it has no end,
+so nobody takes it for a success or a failure.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+from robot_rl.episodes.part import in_use, sync_folder
+from robot_rl.episodes.scan import Scan, scan
+from robot_rl.episodes.schema import LIBRARY, REPAIR, START, STEP
+from robot_rl.errors import CheckpointError, StorageError
+
+
+@dataclass(frozen=True, kw_only=True)
+class Repaired:
+    """What came of a repair.
+
+    Attributes:
+        path: The complete file.
+        steps: Steps in it.
+        changed: Whether there was anything to do.
+        what: What was missing, in words.
+    """
+
+    path: Path
+    steps: int
+    changed: bool
+    what: str = ""
+
+
+def repair(path: Path) -> Repaired:
+    """Complete an episode file, if it is cut or damaged.
+
+    Args:
+        path: A file that ends in .mcap or .mcap.part.
+
+    Raises:
+        CheckpointError: It is being recorded, it is no episode, or nothing in it is whole; it is left as it is.
+        StorageError: The disk does not take the complete file; the cut one is left as it is.
+    """
+    if in_use(path):
+        raise CheckpointError(f"{path} is being recorded; repair it when the recording has ended")
+    target = path.with_name(path.name.removesuffix(".part"))
+    found = Scan()
+    steps = sum(message.topic == STEP for message in scan(path, found))
+    if found.whole and not found.damaged and target == path:
+        return Repaired(path=path, steps=steps, changed=False)
+    if START not in found.metadata:
+        raise CheckpointError(
+            f"{path} was cut before anything was in it, or is no episode: nothing can be recovered. "
+            "It is left as it is; delete it if it is in the way"
+        )
+    if target != path and target.exists():
+        raise CheckpointError(f"{target} exists beside {path}; keep the one that is right and move the other away")
+    what = f"it was cut after {steps} steps, at byte {found.good} of {found.size}"
+    if found.whole and not found.damaged:
+        what = ""  # only its name was missing
+    elif found.damaged:
+        what = f"{len(found.damaged)} damaged part(s) of it were left out; {steps} steps are whole"
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        _rewrite(path, temporary, what)
+        os.replace(temporary, target)
+        if target != path:
+            os.unlink(path)
+        sync_folder(target.parent)
+    except OSError as e:
+        raise StorageError(f"could not write {target}: {e.strerror or e}. {path} is left as it is") from e
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+    return Repaired(path=target, steps=steps, changed=True, what=what)
+
+
+def _rewrite(path: Path, temporary: Path, what: str) -> None:
+    """Copy every whole message and record of facts into a new file, one chunk for each old one."""
+    from mcap.writer import Writer  # reading has told whether it is there
+
+    with open(temporary, "wb") as file:
+        writer = Writer(file)
+        writer.start(profile="ros2", library=LIBRARY)
+        found = Scan()
+        written: dict[str, int] = {}
+        channels: dict[str, int] = {}
+        chunk = -1
+        for message in scan(path, found):
+            if START in found.metadata and START not in written:
+                writer.add_metadata(START, dict(found.metadata[START]))
+                written[START] = 1
+            if message.chunk != chunk:
+                writer.flush()
+                chunk = message.chunk
+            channel = channels.get(message.topic)
+            if channel is None:
+                kind = message.type_name
+                if kind not in written:
+                    text = next(s.data for s in found.schemas.values() if s.name == kind)
+                    written[kind] = writer.register_schema(kind, "ros2msg", text)
+                channel = channels[message.topic] = writer.register_channel(message.topic, "cdr", written[kind])
+            writer.add_message(channel, message.log_ns, message.data, message.publish_ns, message.sequence)
+        writer.flush()
+        for name, facts in found.metadata.items():
+            if name not in written and name != REPAIR:
+                writer.add_metadata(name, dict(facts))
+        if what:
+            now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+            writer.add_metadata(REPAIR, {"what": what, "when": now})
+        writer.finish()
+        file.flush()
+        os.fsync(file.fileno())
