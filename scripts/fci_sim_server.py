@@ -117,18 +117,35 @@ class ContactSim(MujocoFrankaSim):  # pyright: ignore[reportUntypedBaseClass]
         return wrench, tau
 
 
+class StateOfAPerson(dict):
+    """The robot's state, whose mode no client changes while a person is at the robot.
+
+    Attributes:
+        mode: What the person does, or None.
+    """
+
+    mode: RobotMode | None = None
+
+    def __setitem__(self, name: str, value: object) -> None:
+        super().__setitem__(name, self.mode if name == "robot_mode" and self.mode is not None else value)
+
+
 class Server(FrankaSimServer):  # pyright: ignore[reportUntypedBaseClass]
     """The protocol, with the collision reflex and with a person who may stop or guide the arm."""
 
     def __init__(self, **settings: object) -> None:
+        self._person: RobotMode | None = None
         super().__init__(**settings)
         self._reflex_wrench = np.full(6, np.inf)
         self.physics_sim.watch_force = self._watch
 
     def reset_state(self) -> None:
-        """Forget a connection and its thresholds."""
+        """Forget a connection and its thresholds, but not the person."""
         super().reset_state()
         self._reflex_wrench = np.full(6, np.inf)
+        state = self.robot_state.state = StateOfAPerson(self.robot_state.state)
+        state.mode = self._person
+        state["robot_mode"] = RobotMode.kIdle
 
     def handle_set_collision_behavior_command(self, client_socket, header, payload) -> None:
         """Keep the thresholds."""
@@ -148,8 +165,9 @@ class Server(FrankaSimServer):  # pyright: ignore[reportUntypedBaseClass]
         """Leave the client's control, as when a person presses the user stop or takes the arm by the hand."""
         with self._motion_lock:
             state = self.robot_state.state
+            self._person = state.mode = mode if mode in BY_A_PERSON else None
             state["robot_mode"] = mode
-            if mode is RobotMode.kIdle:
+            if self._person is None:
                 return
             state["motion_generator_mode"], state["controller_mode"] = 0, 3  # idle, other
             self._engage_idle_hold(mode.name)
@@ -157,13 +175,6 @@ class Server(FrankaSimServer):  # pyright: ignore[reportUntypedBaseClass]
                 status = MoveStatus.kEmergencyAborted if mode is RobotMode.kUserStopped else MoveStatus.kAborted
                 self._pending_move_response = (self.current_motion_id, status, self._states_packed)
                 self.current_motion_id = 0
-
-    def handle_stop_move_command(self, client_socket, header) -> None:
-        """End the motion, but not what a person does."""
-        before = self.robot_state.state["robot_mode"]
-        super().handle_stop_move_command(client_socket, header)
-        if before in BY_A_PERSON:
-            self.robot_state.state["robot_mode"] = before
 
     def _refuse_move_while_latched(self, client_socket, header) -> bool:
         if self.robot_state.state["robot_mode"] in BY_A_PERSON:

@@ -300,6 +300,8 @@ class FciPlant:
         except (pf.NetworkException, pf.InvalidOperationException) as e:
             self._gone(e)
         mode = _mode(state)
+        if "User Stop" in str(error):  # the state may be told a little later than the end of the motion
+            mode = "UserStopped"
         if mode in faults.BY_A_PERSON:
             raise PlantFault(faults.BY_A_PERSON[mode]) from None
         names = names or faults.names_in(str(state.current_errors)) or faults.names_in(str(state.last_motion_errors))
