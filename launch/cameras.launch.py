@@ -19,6 +19,9 @@ def cameras(context):
         return []
     command = [value("python"), "-m", "robot_rl", "node", "camera"]
     settings = [f"camera={value('camera')}", f"task={value('task')}", f"cell={value('cell')}"]
+    settings += [f"node.arm={value('namespace')}"]
+    if value("cameras"):
+        settings.append(f"names=[{value('cameras')}]")
     return [
         ExecuteProcess(
             cmd=[*command, *settings, *shlex.split(value("camera_settings"))],
@@ -37,6 +40,10 @@ def generate_launch_description():
             DeclareLaunchArgument("camera", default_value="twin", description="kind of the cameras, or none."),
             DeclareLaunchArgument("task", default_value="pick_cube", description="the task, for the twin's scene."),
             DeclareLaunchArgument("cell", default_value="twin", description="a cell by name, or the path of its file."),
+            DeclareLaunchArgument(
+                "cameras", default_value="", description="their names, as front,wrist; all if empty."
+            ),
+            DeclareLaunchArgument("namespace", default_value="/arm", description="of the arm that a twin shows."),
             DeclareLaunchArgument("domain", default_value=domain, description="ROS domain, 0 to 101."),
             DeclareLaunchArgument(
                 "camera_settings", default_value="", description="more words for robot-rl node camera."

@@ -24,13 +24,14 @@ def policy(context):
 
     command = [value("python"), "-m", "robot_rl", "eval", value("run"), "-n", value("episodes"), "--video", "0"]
     robot = ["robot=ros", f"robot.namespace={value('namespace')}", f"cell={value('cell')}"]
+    robot.append("robot.acknowledge_s=5")  # then it says what it waits for, and asks again
     return [
         ExecuteProcess(
             cmd=[*command, "--label", value("label"), *robot, *shlex.split(value("settings"))],
             name="policy",
             output="screen",
             sigterm_timeout="20",
-            on_exit=[Shutdown(reason="the policy has done its episodes")],
+            on_exit=[Shutdown(reason="the policy has ended")],
         )
     ]
 

@@ -24,6 +24,7 @@ def session(context):
 
     command = [value("python"), "-m", "robot_rl", "train"]
     robot = ["robot=ros", f"robot.namespace={value('namespace')}", f"cell={value('cell')}"]
+    robot.append("robot.acknowledge_s=5")  # then it says what it waits for, and asks again
     settings = (
         [f"task={value('task')}", f"name={value('name')}"] if not value("resume") else [f"resume={value('resume')}"]
     )

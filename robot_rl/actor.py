@@ -20,7 +20,7 @@ from robot_rl.errors import ConfigError
 from robot_rl.link import ActorSide
 from robot_rl.messages import SOURCES, Source, StepBlock
 from robot_rl.policy import NumpyPolicy
-from robot_rl.timing import Histogram, RateCheck
+from robot_rl.timing import Histogram, RateCheck, told
 
 State = NDArray[np.float32]
 
@@ -112,8 +112,7 @@ class Episode:
             "duration_s": time.monotonic() - self._t0_s,
         }
         facts.update({f"guard/{name}": count for name, count in self.guard.items()})
-        for name, histogram in self.timing.items():
-            facts.update({f"timing/{name}_p{p}": histogram.percentile(p) for p in (50, 99)})
+        facts.update({f"timing/{name}": value for name, value in told(self.timing).items()})
         return self._block(observation, terminated, facts)
 
     def _block(

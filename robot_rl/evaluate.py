@@ -20,7 +20,7 @@ from robot_rl.metrics import Latencies
 from robot_rl.patience import begin_episode
 from robot_rl.policy import NumpyPolicy
 from robot_rl.specs import ActionSpec, ObservationSpec
-from robot_rl.timing import Histogram
+from robot_rl.timing import Histogram, told
 from robot_rl.video import VideoWriter, episode_caption
 
 log = logging.getLogger(__name__)
@@ -146,7 +146,7 @@ def _episode(
         "policy_version": policy.version,
         "guard": guard,
         "seed": seed,
-        **({"timing": {f"{k}_p{p}": h.percentile(p) for k, h in timing.items() for p in (50, 99)}} if timing else {}),
+        **({"timing": told(timing)} if timing else {}),
     }
 
 

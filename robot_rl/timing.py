@@ -127,6 +127,12 @@ class LoopTimer:
         return {name: histogram.summary() for name, histogram in self.histograms.items()}
 
 
+def told(histograms: Mapping[str, Histogram]) -> dict[str, float]:
+    """Return the median and the bad end of each distribution: the 99th percentile, of the slack the first."""
+    ends = {name: (1, 50) if name == "slack_ms" else (50, 99) for name in histograms}
+    return {f"{name}_p{p}": histograms[name].percentile(p) for name, end in ends.items() for p in end}
+
+
 def is_real_time(robot: Any) -> bool:
     """Return whether time passes for a robot by itself: there is one of it, and it cannot be left in mid-motion."""
     return bool(getattr(robot, "real_time", hasattr(robot, "timing")))

@@ -28,6 +28,7 @@ SETTINGS = {
     "actor": {"connect"},
     "eval": set(),
 }
+NODES = {"arm": "node", "camera": "camera_node"}  # kinds of `robot-rl node`, and where their settings begin
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE = re.compile(r"`((?:robot-rl|make) [^`]+)`")
@@ -68,6 +69,19 @@ def write_files(page: Path, folder: Path) -> list[str]:
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(block.removeprefix(named[0]), encoding="utf-8")
     return [block for block in blocks(page, "python") if not _FILE.match(block)]
+
+
+def check_launch(words: list[str]) -> None:
+    """Check the file and the arguments of a quoted launch, and the settings that it passes on."""
+    from robot_rl_hardware.launching import files
+
+    plain = [word for word in words if not word.startswith("-")]
+    if not plain or not plain[0].endswith(".launch.py"):
+        return
+    file = files.load(ROOT / plain[0])
+    given = files.arguments(file, plain[1:]) if "--show-args" not in words else {}
+    passed = shlex.split(given.get("settings", ""))
+    config.check_sweep([*passed, "robot=ros", *(f"task={given[k]}" for k in ("task",) if k in given)])
 
 
 @pytest.mark.parametrize("page", PAGES, ids=IDS)
@@ -120,17 +134,25 @@ def test_every_quoted_command_has_its_options_and_settings(
         if command == "COMMAND" or command.startswith("-"):
             continue
         assert command in COMMANDS, f"{page.name} quotes robot-rl {command}"
-        if command not in helps:
+        kind = words.pop(0) if command == "node" and words and words[0] in NODES else ""
+        if command == "node" and not kind:
+            continue
+        if command not in helps or kind:
             with pytest.raises(SystemExit, match="0"):
-                main([command, "--help"])
+                main([command, *([kind] if kind else []), "--help"])
             helps[command] = capsys.readouterr().out
         for option in (w.partition("=")[0] for w in words if w.startswith("-")):
             assert re.search(rf"(?<![\w-]){option}(?![\w-])", helps[command]), (
                 f"{page.name}: robot-rl {command} {option}"
             )
+        if command == "launch":
+            check_launch(words)
+            continue
         settings = [w for w in words if "=" in w and not w.startswith("-")]
         folders = [after for before, after in itertools.pairwise(words) if before == "--config-dir"]
-        if settings:
+        if kind:
+            config.check_overrides([s for s in settings if not s.endswith(".yaml")], NODES[kind], folders)
+        elif settings:
             own = SETTINGS[command]
             config.check_sweep([s for s in settings if s.partition("=")[0] not in own], folders)
 
