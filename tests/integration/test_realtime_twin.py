@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import os
-import signal
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
 
-from robot_rl.cell import Box, Cell
+from robot_rl.cell import Cell
 from robot_rl.errors import RobotError
 from robot_rl.geometry import quat_angle
-from robot_rl.robot import ArmCommand, ResetRequest
+from robot_rl.robot import ArmCommand
 from robot_rl_controllers.drive.handle import ProcessDriver
 from robot_rl_controllers.drive.interface import Mode, Reading
 from robot_rl_sim.realtime import make_driver
@@ -79,12 +75,6 @@ class Commander:
 def let_pass(driver: ProcessDriver, ticks: int) -> Reading:
     begun = driver.read().ticks.ticks
     return wait_for(driver, lambda reading: reading.ticks.ticks > begun + ticks, "time")
-
-
-def reset(driver: ProcessDriver, request: ResetRequest) -> Reading:
-    driver.begin_reset(request)
-    assert driver.read().mode is Mode.RESETTING or driver.read().reason
-    return wait_for(driver, lambda reading: reading.mode is not Mode.RESETTING, "the end of the reset")
 
 
 @pytest.fixture(scope="module")
@@ -195,39 +185,6 @@ def test_compliance_changes_and_what_is_none_is_refused(driver: ProcessDriver) -
     driver.set_compliance(driver.task.compliance)
 
 
-@pytest.mark.parametrize("task", [Reach(), PickCube(), PegInsert()], ids=lambda task: task.name)
-def test_it_drives_to_random_starts(task: Reach | PickCube | PegInsert) -> None:
-    rng = np.random.default_rng(1)
-    with running(task) as driver:
-        if task.scene:
-            with pytest.raises(RobotError, match="there is no object 'teapot' to place"):
-                driver.begin_reset(dataclasses.replace(task.sample_reset(rng), objects={"teapot": np.zeros(7)}))
-        for _ in range(2):
-            request = task.sample_reset(rng)
-            reading = reset(driver, request)
-            assert reading.mode is Mode.RUN, reading.reason
-            assert np.linalg.norm(reading.state.p_BE - request.p_BE) < 0.003
-            assert quat_angle(reading.state.quat_BE, request.quat_BE) < 0.03
-            for name, pose in request.objects.items():
-                assert np.linalg.norm(reading.state.objects[name][:3] - pose[:3]) < 0.005
-            if not any(obj.motion == "held" for obj in task.scene.values()):
-                assert reading.state.gripper_width_m == pytest.approx(request.gripper_width_m, abs=0.004)
-
-
-def test_a_start_that_may_not_be_visited_is_refused() -> None:
-    task = Reach()
-    cell = Cell(bounds=Box(min_m=(0.2, -0.3, 0.0), max_m=(0.7, 0.3, 0.6)), keep_out=(
-        Box(min_m=(0.30, 0.10, 0.0), max_m=(0.70, 0.30, 0.6)),))  # fmt: skip
-    request = task.sample_reset(np.random.default_rng(0))
-    with running(task, cell) as driver:
-        inside = dataclasses.replace(request, p_BE=np.array([0.5, 0.2, 0.2]))
-        with pytest.raises(RobotError, match="keep_out"):
-            driver.begin_reset(inside)
-        with pytest.raises(RobotError, match="breaks the rule workspace"):
-            driver.begin_reset(dataclasses.replace(request, p_BE=np.array([2.0, 0.0, 0.2])))
-        assert driver.read().mode is Mode.RUN
-
-
 def test_pressing_on_the_table_too_hard_stops_it() -> None:
     task = PickCube()
     low = (0.28, -0.28, -0.05)  # below the table top
@@ -238,73 +195,3 @@ def test_pressing_on_the_table_too_hard_stops_it() -> None:
         assert "is above the limit of 12.0 N" in down.reason
         wait_for(driver, lambda r: np.linalg.norm(r.state.F_BE[:3]) < 1.0, "the end of the pushing")
         assert driver.read().mode is Mode.STOPPED
-
-
-def test_a_killed_process_is_told_with_its_exit_code() -> None:
-    with running(Reach()) as victim:
-        os.kill(victim.pid, signal.SIGKILL)
-        with pytest.raises(RobotError, match="the process of driver twin ended with exit code -9"):
-            wait_for(victim, in_mode(Mode.CLOSED), "the news of its death")
-        with pytest.raises(RobotError, match="was started before; close it first"):
-            victim.start()
-        victim.close()
-        with pytest.raises(RobotError, match="is not running; start it first"):
-            victim.read()
-        victim.start()
-        assert victim.read().mode is Mode.RUN
-
-
-PARENT = """
-import sys, time, logging
-from robot_rl.cell import Cell
-from robot_rl.robot import ArmCommand
-from robot_rl_sim.realtime import make_driver
-from robot_rl_tasks.reach import Reach
-driver = make_driver(Reach(), Cell(), start_timeout_s=60)
-driver.start()
-state = driver.read().state
-p, quat, sequence = state.p_BE, state.quat_BE, 0
-print(driver.pid, flush=True)
-while True:
-    sequence += 1
-    driver.send(ArmCommand(p, quat, False), sequence, time.monotonic())
-    time.sleep(0.05)
-"""
-
-
-@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGTERM])
-def test_the_driver_ends_when_its_parent_dies(number: signal.Signals) -> None:
-    parent = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, text=True)
-    try:
-        pid = int(parent.stdout.readline())
-        watch = os.pidfd_open(pid)
-        parent.send_signal(number)
-        parent.wait(PATIENCE_S)
-        deadline = time.monotonic() + PATIENCE_S
-        while _lives(watch):
-            assert time.monotonic() < deadline, "the driver outlives its parent"
-            time.sleep(0.01)
-    finally:
-        parent.kill()
-        parent.wait()
-        parent.stdout.close()
-
-
-def _lives(pidfd: int) -> bool:
-    try:
-        signal.pidfd_send_signal(pidfd, 0)
-    except ProcessLookupError:
-        return False
-    return True
-
-
-def test_a_driver_that_cannot_start_says_why() -> None:
-    task = Reach()
-    driver = ProcessDriver(task, Cell(), {"_target_": "robot_rl_sim.realtime.TwinPlant", "scene": {}, "dt_s": 1.0})
-    with pytest.raises(RobotError, match=r"the driver arm did not start: driver\.dt_s must be above 0"):
-        driver.start()
-    driver = ProcessDriver(task, Cell(), {"_target_": "robot_rl_sim.realtime.NoPlant"})
-    with pytest.raises(RobotError, match="NoPlant', which does not exist"):
-        driver.start()
-    with pytest.raises(RobotError, match="start it first"):
-        driver.read()

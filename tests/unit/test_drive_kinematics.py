@@ -63,6 +63,8 @@ def test_the_jacobian_is_the_derivative_of_the_pose(q: tuple[float, ...]) -> Non
 def test_the_search_finds_what_the_twin_finds(x: float, y: float, z: float, yaw: float) -> None:
     p, quat = np.array([x, y, z]), yaw_quat(yaw)
     q, q_sim = ARM.solve(p, quat), SIM.solve(p, quat)
+    assert q is not None
+    assert q_sim is not None
     np.testing.assert_allclose(q, q_sim, atol=1e-9)
     p_found, quat_found = ARM.tool_pose(q)
     np.testing.assert_allclose(p_found, p, atol=1e-6)
