@@ -148,6 +148,22 @@ def test_a_corner_of_two_boxes_holds_the_tool() -> None:
     np.testing.assert_allclose(at[1:], [0.05, 0.1], atol=1e-9)
 
 
+def test_of_many_boxes_the_nearest_bars_the_way() -> None:
+    plates = tuple(Box(min_m=(0.42 + 0.01 * i, -0.1, 0.0), max_m=(0.423 + 0.01 * i, 0.1, 0.3)) for i in range(7))
+    for order in (plates, plates[::-1]):
+        done = ask(Guard(LIMITS, 0.1, keep_out=order), [0.489, 0.0, 0.1], [0.41, 0.0, 0.1])
+        np.testing.assert_allclose(done.p_BE, [0.42, 0.0, 0.1], atol=1e-8)
+
+
+def test_a_tool_deep_in_a_box_goes_straight_out_whatever_is_asked() -> None:
+    guard = Guard(LIMITS, 0.1, keep_out=(POST,))
+    done = ask(guard, [0.45, 0.07, 0.1], [0.45, 0.0, 0.1])
+    np.testing.assert_allclose(done.p_BE, [0.42, 0.0, 0.1], atol=1e-12)
+    assert done.events == ("keep_out", "measured_keep_out")
+    beside = ask(Guard(LIMITS, 0.1, keep_out=(POST,)), [0.425, 0.02, 0.1], [0.425, 0.0, 0.1])
+    np.testing.assert_allclose(beside.p_BE, [0.42, 0.02, 0.1], atol=1e-12)  # noise at the face still slides
+
+
 def test_a_tool_with_no_way_out_holds() -> None:
     shut = tuple(
         Box(min_m=(0.2 + 0.1 * i, -0.5, 0.0), max_m=(0.3 + 0.1 * i + 0.02, 0.3, 0.5 - 0.12 * (i == 1)))
