@@ -25,9 +25,7 @@ def jog(arguments: Sequence[str]) -> int:
     """Move the arm by keys."""
     made = parser("jog", JOG, "  robot-rl jog\n  robot-rl jog --domain 7 --speed 0.02\n", takes_settings=False)
     add_where(made)
-    made.add_argument(
-        "--speed", type=float, default=0.05, metavar="SHARE", help="share of the full speed, at most 0.05"
-    )
+    made.add_argument("--speed", type=float, default=0.05, metavar="SHARE", help="of the full speed, at most 0.05")
     options, rest = parse(made, arguments)
     no_settings(made, rest)
     where, share = where_of(options), options.speed
@@ -41,7 +39,7 @@ def watch(arguments: Sequence[str]) -> int:
     """Show the arm and stop it."""
     examples = "  robot-rl watch\n  robot-rl watch --gamepad /dev/input/js0 --button 1\n"
     made = parser("watch", WATCH, examples, takes_settings=False)
-    add_where(made)
+    add_where(made, waits=False)
     made.add_argument("--gamepad", default="", metavar="DEVICE", help="device file of a gamepad or pedal that stops")
     made.add_argument("--button", type=int, metavar="N", help="which of its buttons; any by default")
     options, rest = parse(made, arguments)
@@ -51,11 +49,12 @@ def watch(arguments: Sequence[str]) -> int:
         return int(tool.run_watch(*where_of(options), options.gamepad, options.button, ended))
 
 
-def add_where(made: argparse.ArgumentParser) -> None:
-    """Add the options that say which arm is meant."""
+def add_where(made: argparse.ArgumentParser, waits: bool = True) -> None:
+    """Add the options that say which arm is meant, and how long to look for it."""
     made.add_argument("--domain", type=int, metavar="N", help="ROS domain, 0 to 101 (ROS_DOMAIN_ID)")
     made.add_argument("--namespace", default="/arm", metavar="NAME", help="of the arm node (/arm)")
-    made.add_argument("--wait", type=float, default=10.0, metavar="S", help="how long to look for the arm's node (10)")
+    if waits:
+        made.add_argument("--wait", type=float, default=10.0, metavar="S", help="how long to look for its node (10)")
 
 
 def where_of(options: argparse.Namespace) -> tuple[str, int | None]:

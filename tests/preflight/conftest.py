@@ -89,12 +89,17 @@ class Terminal:
         self.drawn.clear()
 
     def hold(self, key: str, until: Callable[[], bool], what: str) -> None:
-        """Repeat a key, as holding it does, until a condition holds."""
+        """Repeat a key, as holding it does, until a condition holds.
+
+        A busy machine may send a command too late, for which the arm rightly holds; then the operator goes on.
+        """
         end_s = time.monotonic() + PATIENCE_S
         while not until():
             assert time.monotonic() < end_s, f"held '{key}' in vain for {what}: {self.look()[-1500:]}"
+            if "HOLD:" in self.look(0.03):
+                self.type("A")
+                self.drawn.clear()
             self.type(key)
-            self.look(0.03)
 
     def wait(self) -> int:
         """Return the exit status, drawing to the end."""

@@ -11,6 +11,7 @@ from robot_rl.cell_file import bounds_hash, load_cell, save_cell
 from robot_rl.errors import ConfigError
 from robot_rl.geometry import Vector
 from robot_rl_hardware.operator.corners import Corners
+from robot_rl_hardware.operator.direct import DirectArm
 from robot_rl_hardware.operator.keyboard import Keyboard
 from robot_rl_hardware.operator.view import Panel
 
@@ -60,6 +61,20 @@ def touch_corners(
                 other_key(key)
         panel.show([*lines, "", *corners.lines(), said, HELP], f"touched {len(corners.points)} {said}".strip())
     return False
+
+
+def run_direct(path: Path, corners: Corners, keep_out: bool, ended: Callable[[], bool]) -> str:
+    """Let a person touch corners with a Franka that no node drives; returns a sentence, empty if nothing was wanted.
+
+    Args:
+        path: The cell file; it gives the robot's address.
+        corners: Empty.
+        keep_out: Whether the box is one to keep out of.
+        ended: Whether a signal asks to leave.
+    """
+    with Keyboard() as keyboard, DirectArm(load_cell(path)) as arm, Panel() as panel:
+        wanted = touch_corners(keyboard, panel, corners, arm.look, ended)
+    return write_box(path, corners, keep_out) if wanted else ""
 
 
 def _take(corners: Corners, p: Vector | None) -> str:
