@@ -145,7 +145,7 @@ def test_a_collision_waits_for_a_person(plant: FciPlant, patient_simulator: Simu
 
 
 def test_the_robots_own_limit_ends_a_hard_press(patient_simulator: Simulator) -> None:
-    plant = FciPlant(FciSettings(address=patient_simulator.host, realtime="ignore", reflex_force_N=8.0, gripper="none"))
+    plant = FciPlant(FciSettings(address=patient_simulator.host, realtime="ignore", reflex_force_n=8.0, gripper="none"))
     plant.connect()
     sample = Sample()
     try:

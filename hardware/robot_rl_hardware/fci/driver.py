@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import Any
+from typing import Any, Literal
 
 from robot_rl.cell import Cell
 from robot_rl.errors import ConfigError
 from robot_rl.task import Task
+from robot_rl_controllers.drive.fr3_kinematics import FLANGE_M, Fr3Kinematics
 from robot_rl_controllers.drive.handle import ProcessDriver
 from robot_rl_controllers.drive.spec import RealTime
 from robot_rl_hardware.fci.objects import RigObjects
@@ -19,13 +20,20 @@ START_TIMEOUT_S = 90.0  # compiling, and a hand that homes
 def make_driver(
     task: Task,
     cell: Cell,
-    *,
-    realtime: str = "enforce",
+    realtime: Literal["enforce", "ignore"] = "enforce",
+    load_kg: float = 0.0,
+    p_FL: tuple[float, float, float] = (0.0, 0.0, 0.0),
+    inertia_L: tuple[float, ...] = (0.0,) * 9,
+    p_FE: tuple[float, float, float] = FciSettings.p_FE,
+    quat_FE: tuple[float, float, float, float] = FciSettings.quat_FE,
+    reflex_force_n: float | None = None,
+    reflex_torque_nm: tuple[float, ...] = FciSettings.reflex_torque_nm,
+    wrench_sign: float = FciSettings.wrench_sign,
+    gripper: str | None = None,
     recoveries: int = 3,
     window_s: float = 600.0,
     start_timeout_s: float = START_TIMEOUT_S,
     real_time: RealTime | None = None,
-    **settings: Any,
 ) -> ProcessDriver:
     """Return a driver for the Franka of a cell.
 
@@ -33,15 +41,25 @@ def make_driver(
         task: Gives limits, compliance and control rate.
         cell: Gives the address, the measured bounds and the gripper.
         realtime: "enforce" asks for a real-time kernel; "ignore" is for a simulator.
+        load_kg, p_FL, inertia_L, p_FE, quat_FE, wrench_sign, reflex_torque_nm: See `FciSettings`.
+        reflex_force_n: Force at which the robot itself stops; None takes half more than the task's `limits.force_n`.
+        gripper: Instead of the cell's: "franka_hand", "robotiq" or "none".
         recoveries, window_s: How many recoveries are granted without a person within how long.
         start_timeout_s: How long connecting and warming up may take.
         real_time: What the process asks of the operating system; by default everything.
-        **settings: Further settings of `FciSettings`, such as `load_kg`.
 
     Raises:
         ConfigError: The cell has no address, its bounds were not measured, or a setting is wrong.
     """
-    found = FciSettings.of_cell(cell, task.limits, realtime=realtime, **settings)
+    settings: dict[str, Any] = {
+        "realtime": realtime, "load_kg": load_kg, "p_FL": p_FL, "inertia_L": inertia_L, "p_FE": p_FE,
+        "quat_FE": quat_FE, "reflex_torque_nm": reflex_torque_nm, "wrench_sign": wrench_sign,
+    }  # fmt: skip
+    if reflex_force_n is not None:
+        settings["reflex_force_n"] = reflex_force_n
+    if gripper is not None:
+        settings["gripper"] = gripper
+    found = FciSettings.of_cell(cell, task.limits, **settings)
     if cell.bounds is None and not found.simulated:
         raise ConfigError(
             f"the cell '{cell.name}' has no measured bounds, and no arm starts without them; "
@@ -63,6 +81,7 @@ def make_driver(
         window_s=window_s,
         real_time=real_time,
         start_timeout_s=start_timeout_s,
+        kinematics=Fr3Kinematics((*found.p_FE[:2], FLANGE_M + found.p_FE[2], *found.quat_FE)),
     )
 
 

@@ -126,7 +126,7 @@ class FciPlant:
         self._robot.set_EE(_columns(X_NE))
         self._robot.set_K(_columns(np.eye(4)))  # forces are told at E
         self._robot.set_load(s.load_kg, list(s.p_FL), [float(v) for v in np.reshape(s.inertia_L, (3, 3)).T.ravel()])
-        torque, force = list(s.reflex_torque_Nm), [s.reflex_force_N] * 3 + [0.3 * s.reflex_force_N] * 3
+        torque, force = list(s.reflex_torque_nm), [s.reflex_force_n] * 3 + [0.3 * s.reflex_force_n] * 3
         self._robot.set_collision_behavior(torque, torque, force, force)
         state = self._settled()
         wrong = np.abs(_matrix(state.F_T_EE) - s.X_FE).max()

@@ -30,7 +30,7 @@ class FciSettings:
             fingertips.
         load_kg, p_FL, inertia_L: mass, centre of mass in F and inertia tensor (3, 3) of what is mounted in addition to
             the end effector that is configured in Desk. All zero: nothing is.
-        reflex_force_N, reflex_torque_Nm: external force (per axis) and joint torque at which the robot itself stops.
+        reflex_force_n, reflex_torque_nm: external force (per axis) and joint torque at which the robot itself stops.
             The force shall lie above the task's `limits.force_n`, so that the guard stops first and gently.
         wrench_sign: -1 because the robot reports what it exerts on the world, and we want what the world exerts on it.
             `docs/fci.md` tells how to check it with one hand.
@@ -45,8 +45,8 @@ class FciSettings:
     load_kg: float = 0.0
     p_FL: tuple[float, float, float] = (0.0, 0.0, 0.0)
     inertia_L: tuple[float, ...] = (0.0,) * 9
-    reflex_force_N: float = 100.0
-    reflex_torque_Nm: tuple[float, ...] = (60.0, 60.0, 60.0, 60.0, 11.0, 11.0, 11.0)
+    reflex_force_n: float = 100.0
+    reflex_torque_nm: tuple[float, ...] = (60.0, 60.0, 60.0, 60.0, 11.0, 11.0, 11.0)
     wrench_sign: float = -1.0
     gripper: str = "franka_hand"
     gripper_settings: Mapping[str, Any] = field(default_factory=dict)
@@ -59,16 +59,16 @@ class FciSettings:
             )
         _one_of("realtime", self.realtime, REALTIME)
         _one_of("gripper", self.gripper, GRIPPERS)
-        for name, size in (("p_FE", 3), ("quat_FE", 4), ("p_FL", 3), ("inertia_L", 9), ("reflex_torque_Nm", 7)):
+        for name, size in (("p_FE", 3), ("quat_FE", 4), ("p_FL", 3), ("inertia_L", 9), ("reflex_torque_nm", 7)):
             _finite(name, getattr(self, name), size)
         if abs(math.hypot(*self.quat_FE) - 1.0) > 1e-3:
             raise ConfigError(f"quat_FE must be a unit quaternion wxyz, got {self.quat_FE}")
         if not 0.0 <= self.load_kg <= 3.0:
             raise ConfigError(f"load_kg must be between 0 and 3 kg, which is what the arm carries, got {self.load_kg}")
-        if not 5.0 <= self.reflex_force_N <= 300.0:
-            raise ConfigError(f"reflex_force_N must be between 5 and 300 N, got {self.reflex_force_N}")
-        if min(self.reflex_torque_Nm) <= 0.0:
-            raise ConfigError(f"reflex_torque_Nm must be seven positive torques, got {self.reflex_torque_Nm}")
+        if not 5.0 <= self.reflex_force_n <= 300.0:
+            raise ConfigError(f"reflex_force_n must be between 5 and 300 N, got {self.reflex_force_n}")
+        if min(self.reflex_torque_nm) <= 0.0:
+            raise ConfigError(f"reflex_torque_nm must be seven positive torques, got {self.reflex_torque_nm}")
         if self.wrench_sign not in (-1.0, 1.0):
             raise ConfigError(f"wrench_sign must be -1 or 1, got {self.wrench_sign}")
 
@@ -92,7 +92,7 @@ class FciSettings:
         kind = str(gripper.pop("kind", "franka_hand"))
         found: dict[str, Any] = {"address": cell.address, "gripper": kind, "gripper_settings": gripper}
         if limits is not None:
-            found["reflex_force_N"] = min(max(1.5 * limits.force_n, 20.0), 300.0)
+            found["reflex_force_n"] = min(max(1.5 * limits.force_n, 20.0), 300.0)
         return cls(**{**found, **overrides})
 
     def with_address(self, address: str) -> FciSettings:
