@@ -34,7 +34,7 @@ from robot_rl_controllers.safety import SafetyMachine
 WATCH_S = 0.01
 BRAKE_S = 0.4  # at most, before a motion is ended
 REST_RAD_S = 0.02
-RESET_SILENCE_S = 0.5
+RESET_SILENCE_S = 1.0
 FINGER_TRAVEL_M = 0.04
 STRAY_M, STRAY_RAD = 0.01, 0.05  # how far a reset may stray out of the workspace it was in
 IDLE_S = 0.005

@@ -33,7 +33,8 @@ log = logging.getLogger(__name__)
 
 def main() -> int:
     """Drive one arm as told on the standard input; return the exit code."""
-    os.set_blocking(2, False)  # a reader that stands still must not stop the loop: what does not fit is dropped
+    if not os.isatty(2):  # a reader that stands still must not stop the loop: what does not fit is dropped
+        os.set_blocking(2, False)
     logging.raiseExceptions = False
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr, format="%(levelname)s %(message)s")
     log.setLevel(logging.INFO)

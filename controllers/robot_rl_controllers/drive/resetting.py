@@ -128,7 +128,8 @@ class Resets:
     def _begin(self, routine: Callable[[ResetMotion], None], open_m: float, *, opens: bool) -> None:
         self._driver.ask(Ask.BEGIN_RESET)
         name = f"{self._driver.name}-reset"
-        self._thread = threading.Thread(target=self._run, args=(routine, open_m, opens), name=name)
+        # A daemon: when its process ends, a reset must not keep it alive, for then the driver brakes.
+        self._thread = threading.Thread(target=self._run, args=(routine, open_m, opens), name=name, daemon=True)
         self._thread.start()
 
     def _run(self, routine: Callable[[ResetMotion], None], open_m: float, opens: bool) -> None:
