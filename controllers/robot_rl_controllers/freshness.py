@@ -144,7 +144,7 @@ class ClockMap:
         self.max_jump_s, self.distrust_s = max_jump_s, distrust_s
         self.jumps = 0
         self._system_ns, self._monotonic_s = system_ns, monotonic_s
-        self._offset_ns, _ = self._measure()
+        self._offset_ns, _, _ = self._measure()
         self._trusted_from_s = -math.inf
 
     def to_monotonic_s(self, stamp_ns: int) -> float:
@@ -163,10 +163,12 @@ class ClockMap:
 
     def look(self) -> float:
         """Compare the clocks, and return the monotonic time [s]. Called by every conversion."""
-        offset_ns, now_s = self._measure()
+        offset_ns, now_s, width_s = self._measure()
         jump_s = 1e-9 * (self._offset_ns - offset_ns)
+        if width_s > self.max_jump_s >= abs(jump_s) - width_s:  # a process that lost the processor saw no jump
+            return now_s
         self._offset_ns = offset_ns
-        if abs(jump_s) > self.max_jump_s:
+        if abs(jump_s) > self.max_jump_s + width_s:
             self.jumps += 1
             self._trusted_from_s = now_s + self.distrust_s
             log.warning(
@@ -174,8 +176,8 @@ class ClockMap:
             )
         return now_s
 
-    def _measure(self) -> tuple[int, float]:
-        """Return (monotonic minus system time [ns], monotonic time [s]), read as close together as the machine lets."""
+    def _measure(self) -> tuple[int, float, float]:
+        """Return (monotonic minus system time [ns], monotonic time [s], how far apart they were read [s])."""
         best, tightest, now_s = 0, math.inf, 0.0
         for _ in range(READS):
             before_s = self._monotonic_s()
@@ -185,4 +187,4 @@ class ClockMap:
                 tightest, best = now_s - before_s, round(5e8 * (before_s + now_s)) - system_ns
             if tightest < READ_S:
                 break
-        return best, now_s
+        return best, now_s, tightest

@@ -137,6 +137,23 @@ def test_a_clock_that_is_slewed_is_followed() -> None:
     assert mapped.jumps == 0
 
 
+def test_losing_the_processor_between_two_looks_is_no_jump() -> None:
+    clocks, pauses = Clocks(), [0.0]
+
+    def monotonic_s() -> float:
+        clocks.wait(pauses[-1])
+        return clocks.now_s
+
+    mapped = ClockMap(system_ns=clocks.stamp, monotonic_s=monotonic_s)
+    for pause_s in (0.0, 0.2, 0.2, 0.0, 0.2):
+        pauses.append(pause_s)
+        assert abs(clocks.now_s - mapped.to_monotonic_s(clocks.stamp())) < 2.5
+    assert mapped.jumps == 0
+    clocks.system_s -= 5.0
+    assert math.isnan(mapped.to_monotonic_s(clocks.stamp()))
+    assert mapped.jumps == 1
+
+
 def test_the_machine_s_own_clocks_agree() -> None:
     mapped = ClockMap(max_jump_s=10.0)
     now_s = mapped.look()
