@@ -110,8 +110,8 @@ class ArmClient:
             mode=str(status.get("mode", "")),
             reason=str(status.get("reason", "") or ""),
             driver=str(status.get("driver", "") or ""),
-            recoveries_left=int(status.get("recoveries_left", 0) or 0),
-            counts={str(k): int(v) for k, v in counts.items()} if isinstance(counts, dict) else {},
+            recoveries_left=_whole(status.get("recoveries_left")),
+            counts={str(k): _whole(v) for k, v in counts.items()} if isinstance(counts, dict) else {},
             status_age_s=now_s - self._status.at_s,
             events=tuple(recent),
             others=self.others(),
@@ -208,6 +208,11 @@ def wait_for_arm(client: ArmClient, patience_s: float) -> ArmView:
 
 def _keep(slot: _Newest, value: Any) -> None:
     slot.value, slot.at_s = value, time.monotonic()
+
+
+def _whole(value: Any) -> int:
+    """Return what a node told as a whole number; 0 if it is none."""
+    return int(value) if isinstance(value, int | float) and math.isfinite(value) else 0
 
 
 def _gripper(message: Any) -> tuple[float, bool]:
