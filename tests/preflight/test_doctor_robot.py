@@ -109,9 +109,7 @@ def test_cameras_of_the_cell_are_missed_and_their_exposure_is_looked_at() -> Non
 odd = st.floats() | st.none() | st.text(max_size=3)
 
 
-@given(
-    st.dictionaries(st.sampled_from(["mode", "reason", "driver", "counts", "ticks"]), numbers), st.lists(st.floats())
-)
+@given(st.dictionaries(st.sampled_from(["mode", "reason", "driver", "counts", "ticks"]), odd), st.lists(st.floats()))
 @settings(deadline=None, max_examples=40)
 def test_nothing_that_a_node_tells_breaks_the_doctor(status: dict[str, Any], latency: list[float]) -> None:
     finite = tuple(v for v in latency if math.isfinite(v))
