@@ -7,6 +7,7 @@ from typing import Any, Literal
 
 from robot_rl.cell import Cell
 from robot_rl.errors import ConfigError
+from robot_rl.preflight import check_preflight
 from robot_rl.task import Task
 from robot_rl_controllers.drive.fr3_kinematics import FLANGE_M, Fr3Kinematics
 from robot_rl_controllers.drive.handle import ProcessDriver
@@ -50,6 +51,7 @@ def make_driver(
 
     Raises:
         ConfigError: The cell has no address, its bounds were not measured, or a setting is wrong.
+        RobotError: Nobody has signed a fresh preflight of the cell.
     """
     settings: dict[str, Any] = {
         "realtime": realtime, "load_kg": load_kg, "p_FL": p_FL, "inertia_L": inertia_L, "p_FE": p_FE,
@@ -65,6 +67,7 @@ def make_driver(
             f"the cell '{cell.name}' has no measured bounds, and no arm starts without them; "
             "measure them with: robot-rl calibrate bounds"
         )
+    check_preflight(cell)  # somebody looked, today; a simulator on this machine needs nobody
     objects = RigObjects(task.scene)
     plant = {
         "_target_": "robot_rl_hardware.fci.plant.FciPlant",
