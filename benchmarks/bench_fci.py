@@ -14,7 +14,7 @@ import os
 import sys
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 
@@ -26,6 +26,7 @@ from fci_sim_process import Simulator, why_not  # noqa: E402
 from robot_rl.cell import Cell  # noqa: E402
 from robot_rl.jsonl import write_json_atomic  # noqa: E402
 from robot_rl.robot import ArmCommand  # noqa: E402
+from robot_rl.task import Task  # noqa: E402
 from robot_rl_controllers.drive.interface import Mode, Reading  # noqa: E402
 from robot_rl_controllers.drive.plant import Sample  # noqa: E402
 from robot_rl_hardware.fci.driver import make_driver  # noqa: E402
@@ -42,7 +43,8 @@ BAR_US = 100.0
 def drive(seconds: float) -> tuple[Reading, dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
     """Follow a sine for a time and return the last reading, the histograms, and why it did not run, if it did not."""
     with Simulator() as robot:
-        driver = make_driver(Reach(), Cell(name="sim", address=robot.host), realtime="ignore", gripper="none")
+        task, cell = cast(Task, Reach()), Cell(name="sim", address=robot.host)
+        driver = make_driver(task, cell, realtime="ignore", gripper="none")
         driver.start()
         try:
             start = driver.read().state
