@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from robot_rl.episodes.facts import EpisodeEnd, EpisodeStart, end_of, start_of
 from robot_rl.episodes.part import in_use
-from robot_rl.episodes.scan import Message, Scan, read_message, scan
+from robot_rl.episodes.scan import Message, Scan, read_chunk, scan
 from robot_rl.episodes.schema import END, FORMAT, REPAIR, START, STEP, camera_of, messages, nanoseconds, state_of
 from robot_rl.episodes.writer import Picture, decode_picture
 from robot_rl.errors import CheckpointError
@@ -82,6 +82,7 @@ class Frames(Sequence[Picture]):
 
     def __init__(self, path: Path, found: Sequence[Message]) -> None:
         self._path, self._places = path, [(m.chunk, m.place) for m in found]
+        self._chunk: tuple[int, list[bytes]] = (-1, [])  # the one that was read last
         self.observation = np.array([m.sequence for m in found], np.int64)
         self.stamp_ns = np.array([m.publish_ns for m in found], np.int64)
         self.log_ns = np.array([m.log_ns for m in found], np.int64)
@@ -98,8 +99,9 @@ class Frames(Sequence[Picture]):
     def encoded(self, i: int) -> bytes:
         """Return a picture as the PNG or JPEG file that was recorded."""
         chunk, place = self._places[i]
-        message = messages().decode("sensor_msgs/msg/CompressedImage", read_message(self._path, chunk, place))
-        return message.data.tobytes()
+        if self._chunk[0] != chunk:
+            self._chunk = (chunk, read_chunk(self._path, chunk))
+        return messages().decode("sensor_msgs/msg/CompressedImage", self._chunk[1][place]).data.tobytes()
 
 
 class Episode:

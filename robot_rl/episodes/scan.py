@@ -93,14 +93,14 @@ def scan(path: Path, into: Scan) -> Iterator[Message]:
                 )  # fmt: skip
 
 
-def read_message(path: Path, offset: int, place: int) -> bytes:
-    """Return the data of one message again, from where `scan` found it."""
+def read_chunk(path: Path, offset: int) -> list[bytes]:
+    """Return the data of the messages in a chunk again, from where `scan` found it."""
     mcap = _library()
     with open(path, "rb") as file:
         file.seek(offset + 1)
         length = int.from_bytes(file.read(8), "little")
         chunk = mcap.read(mcap.records.Chunk, file.read(length))
-    return [r for r in mcap.breakup(chunk, True) if isinstance(r, mcap.records.Message)][place].data
+    return [r.data for r in mcap.breakup(chunk, True) if isinstance(r, mcap.records.Message)]
 
 
 def _parse(mcap: _Library, record: _Record, into: Scan) -> list[Any]:
