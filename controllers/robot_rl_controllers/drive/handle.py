@@ -19,7 +19,7 @@ from robot_rl.typed import target_of
 from robot_rl_controllers.drive.child import Child
 from robot_rl_controllers.drive.fr3_kinematics import HOME_Q, Fr3Kinematics
 from robot_rl_controllers.drive.interface import Mode, Reading
-from robot_rl_controllers.drive.records import COMMAND_P, COMMAND_QUAT, Ask, Board, pack_compliance
+from robot_rl_controllers.drive.records import COMMAND_P, COMMAND_QUAT, Ask, Board, first_text, pack_compliance
 from robot_rl_controllers.drive.resetting import Resets
 from robot_rl_controllers.drive.slots import Words
 from robot_rl_controllers.drive.spec import DriveSpec, RealTime
@@ -121,7 +121,7 @@ class ProcessDriver:
             record = self._board.state.read() if self._board is not None else None
             mode = Mode.STARTING if record is None else Mode(int(record.words[0]))
             if mode is Mode.FAULT and record is not None:
-                raise RobotError(f"the driver {self.name} did not start: {record.text.split(chr(31))[0]}")
+                raise RobotError(f"the driver {self.name} did not start: {first_text(record)}")
             if mode not in (Mode.STARTING, Mode.CLOSED):
                 return
             if self._child is None or self._child.exit_code is not None:

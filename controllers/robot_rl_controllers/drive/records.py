@@ -138,7 +138,13 @@ class Board:
 
 def state_text(reason: str, executed: Executed) -> str:
     """Return the text of a state record."""
-    return _SEPARATOR.join((reason[:400], ",".join(executed.events)[:200], executed.reason[:400]))
+    parts = (reason[:400], ",".join(executed.events)[:200], executed.reason[:400])
+    return _SEPARATOR.join(part.replace(_SEPARATOR, " ") for part in parts)
+
+
+def first_text(record: Record) -> str:
+    """Return the reason in a state record."""
+    return record.text.split(_SEPARATOR)[0]
 
 
 def pack_compliance(c: Compliance) -> list[float]:
