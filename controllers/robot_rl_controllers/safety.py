@@ -38,8 +38,8 @@ class SafetyMachine:
     Attributes:
         mode: What the arm may do now.
         reason: Why it does not run, in words; empty in RUN.
-        counts: How often each thing happened: "hold", "stop", "lost", "recover", "recover_refused", "acknowledge",
-            "old_command".
+        counts: How often each thing happened: "held", "stopped", "lost", "recover", "recover_refused", "acknowledge",
+            "old_command". None of them is a rule of the guard, so both may be shown together.
 
     Args:
         budget: Automatic recoveries within `window_s`.
@@ -100,7 +100,7 @@ class SafetyMachine:
             free = free and self._free
         self._free = free and soft
         self._enter(Mode.HOLD if soft else Mode.STOPPED, reason, now_s)
-        self._count("hold" if soft else "stop")
+        self._count("held" if soft else "stopped")
 
     def stop(self, reason: str, now_s: float) -> None:
         """Latch a stop; only `acknowledge` ends it."""
