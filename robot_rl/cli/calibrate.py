@@ -24,7 +24,7 @@ margin larger than what was touched. The file of before is kept."""
 EXAMPLES = """\
   robot-rl calibrate bounds --cell my_cell.yaml --direct
   robot-rl calibrate bounds --cell my_cell.yaml --jog
-  robot-rl calibrate keep-out --cell my_cell.yaml --margin 0.02
+  robot-rl calibrate keep-out --cell my_cell.yaml --direct --margin 0.05
 """
 WHAT = ("bounds", "keep-out")
 

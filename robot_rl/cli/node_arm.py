@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import logging
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from robot_rl.cli.common import parse, parser, say, stop_on_signals
 from robot_rl.cli.node import split_ros
+from robot_rl.errors import ConfigError
+
+if TYPE_CHECKING:
+    from robot_rl.task import Compliance
 
 EXAMPLES = """\
   robot-rl node arm task=pick_cube driver=twin
   robot-rl node arm task=reach driver=fci cell=my_cell.yaml --domain 7
+  robot-rl node arm task=reach driver=fci cell=my_cell.yaml --speed 0.1
   robot-rl node arm task=pick_cube driver=twin --ros-args -p start.gripper_width:=0.04
 """
 SETTINGS = """\
@@ -33,6 +40,9 @@ def node_arm(arguments: Sequence[str]) -> int:
     )
     made.add_argument("--namespace", default="/arm", metavar="NAME", help="of the topics (/arm)")
     made.add_argument("--domain", type=int, metavar="N", help="ROS domain, 0 to 101 (ROS_DOMAIN_ID)")
+    made.add_argument(
+        "--speed", type=float, default=1.0, metavar="SHARE", help="of the task's speeds between two commands (1)"
+    )
     options, settings = parse(made, own)
     from robot_rl.cell import Cell
     from robot_rl.config import compose
@@ -44,6 +54,7 @@ def node_arm(arguments: Sequence[str]) -> int:
     prepare()
     composed = compose(settings, "node", options.config_dir)
     task = target_of(composed.values["task"], "task").make()
+    task.compliance = slowed(task.compliance, options.speed)
     cell = build(Cell, composed.values["cell"], "cell")
     config = build(ArmNodeConfig, composed.values["node"], "node")
     logging.getLogger("robot_rl_hardware").setLevel(logging.INFO)
@@ -54,3 +65,15 @@ def node_arm(arguments: Sequence[str]) -> int:
             ros_arguments, config, say,
         )  # fmt: skip
     return 0
+
+
+def slowed(compliance: Compliance, share: float) -> Compliance:
+    """Return a compliance whose reference moves at a share of its speed: for the first motions on hardware.
+
+    Raises:
+        ConfigError: The share is not above 0 and at most 1.
+    """
+    if not 0.0 < share <= 1.0:
+        raise ConfigError(f"--speed is {share:g}; it is a share of the task's speeds: above 0, at most 1")
+    speeds = {name: share * getattr(compliance, name) for name in ("speed_m_s", "speed_rad_s")}
+    return dataclasses.replace(compliance, **speeds)
