@@ -60,7 +60,7 @@ def camera(arguments: Sequence[str]) -> int:
     from robot_rl.cli.camera_settings import cameras_of, compose_cameras
 
     composed = compose_cameras(settings, options.config_dir)
-    cameras = cameras_of(composed, settings)
+    cameras = cameras_of(composed, settings, replace=bool(options.device))
     with stop_on_signals() as stopping, _makers(cameras, composed, options.domain) as make:
         _serve(cameras, make, composed, options, stopping)
     return 0

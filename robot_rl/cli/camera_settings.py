@@ -45,11 +45,16 @@ def compose_cameras(settings: Sequence[str], config_dirs: Sequence[str]) -> Comp
     return compose(settings, "camera_node", config_dirs)
 
 
-def cameras_of(composed: Composed, settings: Sequence[str]) -> dict[str, Any]:
+def cameras_of(composed: Composed, settings: Sequence[str], replace: bool = False) -> dict[str, Any]:
     """Return the `CameraSettings` of each camera by name.
 
-    With `camera=KIND` on the command line, or a cell without cameras, each of `names` is a camera of that kind.
-    Otherwise they are cameras of the cell, and `camera.NAME=...` on the command line changes each of them.
+    A cell's cameras are what the cell says, and `camera.NAME=...` on the command line changes each of them.
+    `camera=KIND` makes cameras for names that the cell does not have; `camera=twin` takes the place of all.
+
+    Args:
+        composed: From `compose_cameras`.
+        settings: The words on the command line, which say what was asked for.
+        replace: Take no camera from the cell.
 
     Raises:
         ConfigError: The cell has no such camera, or a setting is wrong.
@@ -59,17 +64,23 @@ def cameras_of(composed: Composed, settings: Sequence[str]) -> dict[str, Any]:
     camera_settings = hardware("cameras.settings").camera_settings
     names = list(convert(tuple[str, ...], composed.values["names"], "names"))
     camera = composed.values["camera"]
-    of_cell = composed.values["cell"]["cameras"]
-    if not of_cell or any(text.startswith("camera=") for text in settings):
-        return {name: camera_settings(camera) for name in names or [DEFAULT_NAME]}
+    of_cell = {} if replace else composed.values["cell"]["cameras"]
+    chosen = any(text.startswith("camera=") for text in settings)
+    meant = names or list(of_cell) or [DEFAULT_NAME]
+    if len(meant) > 1 and any(text.startswith("camera.device=") for text in settings):
+        raise ConfigError(f"camera.device is one device, and {', '.join(meant)} are meant; set the devices in the cell")
+    if not of_cell or (chosen and camera["kind"] == "twin"):
+        return {name: camera_settings(camera) for name in meant}
     for name in names:
-        if name not in of_cell:
+        if name not in of_cell and not chosen:
             raise ConfigError(f"the cell has no camera '{name}'; it has {', '.join(of_cell)}.{nearest(name, of_cell)}")
     said = [text.partition("=")[0].removeprefix("camera.") for text in settings if text.startswith("camera.")]
     changed = {name: camera[name] for name in said if name in camera}
     return {
         name: camera_settings(_with(of_cell[name], changed, f"cell.cameras.{name}"), f"cell.cameras.{name}")
-        for name in names or of_cell
+        if name in of_cell
+        else camera_settings(camera)
+        for name in meant
     }
 
 

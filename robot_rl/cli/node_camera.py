@@ -12,7 +12,8 @@ SETTINGS = """\
   camera=opencv             kind: realsense, opencv, topic, twin
   camera.device=0           serial number; index, path or address; topic; camera of the twin's scene
   names=[front,wrist]       cameras to publish; with a cell, those of its cameras
-  cell=my_cell.yaml         the cell whose cameras these are; camera.fps=15 then changes each of them
+  cell=my_cell.yaml         the cell whose cameras these are, whatever camera= says, but for camera=twin;
+                            camera.fps=15 then changes each of them
   task=pick_cube            for the twin: the scene to look at
   node.namespace=/cameras   each camera publishes below it: /cameras/NAME/image
   node.arm=/arm             for the twin: the arm node to follow

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import os
+import signal
+import subprocess
+import sys
 import threading
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -116,3 +121,63 @@ def domain(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
     words = f"{os.environ.get('PYTEST_XDIST_WORKER', '')} {request.node.nodeid} {os.getpid()}"
     first = int.from_bytes(hashlib.sha256(words.encode()).digest()[:4], "big") % 101 + 1
     return free_domain(first=first)
+
+
+@contextmanager
+def _camera_node(domain: int, *words: str) -> Iterator[subprocess.Popen[str]]:
+    """Run `robot-rl node camera` and end it as Ctrl-C does; its end must be clean."""
+    command = [sys.executable, "-m", "robot_rl", "node", "camera", "--domain", str(domain), *words]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            line = process.stdout.readline()
+            assert line.startswith("camera "), line + (process.communicate(timeout=30)[1] if not line else "")
+            yield process
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+            assert process.returncode == 0, errors
+        finally:
+            process.kill()
+
+
+class _Watcher:
+    """Keeps what a camera publishes."""
+
+    def __init__(self, node: Any, name: str, full: bool = False) -> None:
+        from sensor_msgs.msg import Image
+        from std_msgs.msg import String
+
+        from robot_rl_hardware.ros import qos
+        from robot_rl_hardware.ros.messages import from_text, stamp_ns
+
+        self.images: list[Any] = []
+        self.full: list[Any] = []
+        self.ages_s: list[float] = []
+        self.status: list[dict[str, Any]] = []
+        self._stamp_ns = stamp_ns
+        self._clock = node.get_clock()
+        node.create_subscription(Image, f"/cameras/{name}/image", self._image, qos.newest())
+        node.create_subscription(
+            String, f"/cameras/{name}/status", lambda m: self.status.append(from_text(m)), qos.latched()
+        )
+        if full:
+            node.create_subscription(Image, f"/cameras/{name}/image_full", self.full.append, qos.newest())
+
+    def _image(self, message: Any) -> None:
+        self.ages_s.append((self._clock.now().nanoseconds - self._stamp_ns(message)) * 1e-9)
+        self.images.append(message)
+
+    def well(self) -> bool:
+        return bool(self.status) and self.status[-1]["ok"]
+
+
+@pytest.fixture
+def camera_node() -> Callable[..., Any]:
+    """Return what runs `robot-rl node camera` in a process of its own: camera_node(domain, *words)."""
+    return _camera_node
+
+
+@pytest.fixture
+def watch() -> Callable[..., Any]:
+    """Return what follows a camera's topics: watch(node, name, full=False)."""
+    return _Watcher

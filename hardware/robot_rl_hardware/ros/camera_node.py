@@ -158,8 +158,10 @@ class _Published:
         status, now = self._worker.status(), time.monotonic()
         if status.ok == self._told_ok and now - self._told_s < _STATUS_S:
             return
-        if status.ok != self._told_ok and self._told_ok is not None:
-            log.warning("camera '%s' %s", self.name, "is well again" if status.ok else status.reason)
+        if self._told_ok and not status.ok:
+            log.warning("camera '%s': %s", self.name, status.reason)
+        elif status.ok and not self._told_ok:
+            log.info("camera '%s' is well", self.name)
         self._told_s, self._told_ok = now, status.ok
         self._status.publish(
             to_text(
