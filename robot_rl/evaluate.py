@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -54,7 +55,10 @@ def load_policy(path: Path, observation_spec: ObservationSpec, action_spec: Acti
     found = load(path)
     if found.meta.get("kind") != "policy":
         raise CheckpointError(f"{path} is a checkpoint of another kind ({found.meta.get('kind')}), not a policy")
-    difference = spec_difference(session_spec(observation_spec, action_spec), found.meta.get("spec", {}))
+    spec = found.meta.get("spec", {})
+    if not spec.get("observation", {}).get("images"):  # it learnt without pictures and is not bothered by some
+        observation_spec = dataclasses.replace(observation_spec, images={})
+    difference = spec_difference(session_spec(observation_spec, action_spec), spec)
     if difference:
         told = difference.replace("learner expects", "the task has").replace("actor sends", "the policy has")
         raise CheckpointError(f"the policy {path} is of another task: {told}")

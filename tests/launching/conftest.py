@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-PATIENCE_S = 60.0
+PATIENCE_S = 60.0  # a loaded machine takes a second to start a Python
 
 # A process that tells a file what happens to it. Arguments: its name, the file, and which signals it ignores.
 WITNESS = """
@@ -45,15 +45,18 @@ class Launch:
     out: Path
     err: Path
     pids: dict[str, int] = field(default_factory=dict)
+    patience_s: float = PATIENCE_S
 
     def told(self) -> list[list[str]]:
         """Return what the processes told: name, event, process id."""
         return [line.split() for line in self.events.read_text().splitlines()] if self.events.is_file() else []
 
     def wait_for(self, condition: Callable[[], object], what: str) -> None:
-        deadline_s = time.monotonic() + PATIENCE_S
+        deadline_s = time.monotonic() + self.patience_s
         while not condition():
-            assert time.monotonic() < deadline_s, f"waited in vain for {what}; {self.words()}"
+            over = self.process.poll() is not None and not condition()
+            assert not over, f"ended before {what}: {self.words()}"
+            assert time.monotonic() < deadline_s, f"waited in vain for {what}: {self.words()}"
             time.sleep(0.01)
 
     def began(self, *names: str) -> None:
@@ -67,7 +70,7 @@ class Launch:
 
     def ended(self) -> int:
         """Wait for the end and return the status."""
-        return self.process.wait(PATIENCE_S)
+        return self.process.wait(self.patience_s)
 
     def words(self) -> str:
         return self.out.read_text() + self.err.read_text()

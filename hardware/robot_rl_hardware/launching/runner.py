@@ -206,7 +206,8 @@ class Launcher:
         self._show(started)
         started.child.leaves_something()
         status, name = started.child.status or 0, started.child.name
-        how = f"signal {signal.Signals(status - 128).name}" if status > 128 else f"status {status}"
+        code = started.child.process.returncode
+        how = f"signal {signal.Signals(-code).name}" if code < 0 else f"status {code}"
         if self._stopping is not None:
             self.say(f"{name} has ended" + (f" ({how})" if status else ""))
             return
