@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Sequence
 
+from robot_rl.cli.common import parser
 from robot_rl.errors import ConfigError, nearest
 
 # Kind -> (module in this package, what it does). The function has the name of the module.
@@ -13,6 +13,11 @@ KINDS = {
     "arm": ("node_arm", "topics and services around the driver of an arm: twin, fci, crisp"),
     "camera": ("node_camera", "one or several cameras: RealSense, V4L2, topics, the twin's"),
 }
+EXAMPLES = """\
+  robot-rl node arm task=pick_cube driver=twin
+  robot-rl node arm --help
+  robot-rl node camera --help
+"""
 ROS_ARGUMENTS = "--ros-args"
 
 
@@ -21,11 +26,8 @@ def node(arguments: Sequence[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         width = max(map(len, KINDS))
         listed = "\n".join(f"  {kind:<{width}}  {what}" for kind, (_, what) in KINDS.items())
-        sys.stdout.write(
-            f"Be a ROS 2 node.\n\n  robot-rl node KIND [options] [setting=value ...]\n\nKinds:\n{listed}\n\n"
-            "  robot-rl node KIND --help   what it takes\n"
-        )
-        return 0
+        what = f"Be a ROS 2 node until Ctrl-C: robot-rl node KIND [options] [setting=value ...]\n\nkinds:\n{listed}"
+        parser("node", what, EXAMPLES, takes_settings=False).parse_args(["--help"])
     kind, *rest = arguments
     if kind not in KINDS:
         raise ConfigError(f"there is no node '{kind}'; there are {', '.join(KINDS)}.{nearest(kind, KINDS)}")

@@ -97,6 +97,10 @@ class PointArm:
         self._state = self._measure()
 
     def start(self) -> None:
+        """Compile all that will be used, then live."""
+        warm = Guard(self.task.limits, DT_S)
+        warm.check_reset(self._p, self._quat)
+        warm.check(ArmCommand(self._p, self._quat, False), self._state, self._state.stamp_s, self._state.stamp_s)
         self._thread.start()
 
     def read(self) -> Reading:

@@ -19,6 +19,10 @@ from robot_rl.typed import Target, build, convert
 CONF = Path(importlib.import_module("robot_rl.conf").__path__[0])
 
 
+PRIMARY = {"driver": "node"}
+"""Where a group belongs that a training has no use for."""
+
+
 def sentence(*overrides: str) -> str:
     """Return what a user is told for overrides that are wrong."""
     with pytest.raises(ConfigError) as told:
@@ -29,10 +33,13 @@ def sentence(*overrides: str) -> str:
 def test_every_option_of_every_group_composes_and_is_valid() -> None:
     for group, names in options().items():
         assert names
+        if group == "camera":
+            continue  # composed by the camera node's own command, see tests/cameras
         for name in names:
-            composed = compose([f"{group}={name}"])
+            composed = compose([f"{group}={name}"], PRIMARY.get(group, "train"))
             assert composed.choices[group] == name
-            composed.settings()
+            if group not in PRIMARY:
+                composed.settings()
 
 
 def test_every_target_can_be_imported_and_takes_its_settings() -> None:

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from robot_rl.errors import ConfigError, RobotError, WireError
+from robot_rl.geometry import quat_angle
 from robot_rl.robot import ResetRequest
 from robot_rl.task import Task
 from robot_rl_controllers.drive.interface import ArmDriver, Mode, Reading
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 NODE_NAME = "cartesian_impedance_controller"
+_RIVAL_S = 5.0
+"""Nodes find each other within some seconds; for so long a new one looks for another with its name."""
 _SAME_RAD = 1e-3
 """CRISP's clients repeat their joint goal all the time: only one that changes begins a motion."""
 
@@ -98,6 +101,7 @@ class ArmNode:
         """Take requests and publish readings: the driver has started."""
         reading = self._reading = self._driver.read()
         self._requests.begin(reading)
+        quat_angle(reading.state.quat_BE, reading.state.quat_BE)  # compiled now, not while a reset is answered
         start = ResetRequest(p_BE=reading.state.p_BE, quat_BE=reading.state.quat_BE)
         self._parameters = ArmParameters(self._node, self._task.compliance, start, self._driver.set_compliance)
         self._subscribe()
@@ -266,6 +270,15 @@ class ArmNode:
         return await future or (False, "no verdict")
 
 
+def _refuse_rival(node: Node, namespace: str) -> None:
+    """Raise `RobotError` when another arm node has our name. Whoever started last looks, and leaves."""
+    if node.count_publishers("status") > 1:
+        raise RobotError(
+            f"another arm node publishes {namespace}/status in this ROS domain; two of them would fight for one name. "
+            "End it, or choose another --namespace or --domain"
+        )
+
+
 def run_arm_node(
     driver: ArmDriver,
     task: Task,
@@ -298,14 +311,13 @@ def run_arm_node(
         spinning.start()
         driver.start()
         name = spinning.node.get_fully_qualified_name()
-        if spinning.node.count_publishers("status") > 1:
-            raise RobotError(
-                f"another arm node publishes {namespace}/status in this ROS domain; two of them would fight for one "
-                "name. End it, or choose another --namespace or --domain"
-            )
+        began_s = time.monotonic()
+        _refuse_rival(spinning.node, namespace)
         arm.begin()
         ready(f"{name} is ready: task {task.name}, driver {driver_name}")
         while not stopping():
+            if time.monotonic() - began_s < _RIVAL_S:
+                _refuse_rival(spinning.node, namespace)
             if arm.failure:
                 raise RobotError(
                     f"the robot is lost: {arm.failure}. The arm node ends; mend the cause and start it again"
