@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from robot_rl.cell import Box, Cell
-from robot_rl.errors import ConfigError
+from robot_rl.errors import ConfigError, RobotError
 from robot_rl.geometry import quat_angle, quat_mul, quat_normalise, rotate
+from robot_rl.preflight import STATEMENTS, sign
 from robot_rl.task import Geom, Limits, SceneObject
 from robot_rl_controllers.drive.fr3_kinematics import HOME_Q, Fr3Kinematics
 from robot_rl_hardware.fci import faults
@@ -54,11 +56,18 @@ def test_the_guard_stops_before_the_robot_does(force_n: float) -> None:
     assert settings.reflex_force_n > min(force_n, 250.0)
 
 
-def test_an_unmeasured_cell_starts_a_simulator_but_no_arm_of_metal() -> None:
+def test_a_simulator_starts_at_once_but_an_arm_of_metal_only_measured_and_signed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     make_driver(Reach(), Cell(name="c", address="127.0.0.1"))
-    with pytest.raises(ConfigError, match="robot-rl calibrate bounds"):
+    with pytest.raises(RobotError, match="robot-rl calibrate bounds"):
         make_driver(Reach(), Cell(name="c", address="172.16.0.2"))
-    make_driver(Reach(), Cell(name="c", address="172.16.0.2", bounds=MEASURED))
+    measured = Cell(name="c", address="172.16.0.2", bounds=MEASURED)
+    with pytest.raises(RobotError, match="robot-rl doctor --robot"):
+        make_driver(Reach(), measured)
+    sign(measured, "Ada", dict.fromkeys(STATEMENTS, "yes"), [])
+    make_driver(Reach(), measured)
 
 
 def test_the_default_tool_is_that_of_our_kinematics() -> None:

@@ -6,7 +6,6 @@ import dataclasses
 from typing import Any, Literal
 
 from robot_rl.cell import Cell
-from robot_rl.errors import ConfigError
 from robot_rl.preflight import check_preflight
 from robot_rl.task import Task
 from robot_rl_controllers.drive.fr3_kinematics import FLANGE_M, Fr3Kinematics
@@ -50,7 +49,8 @@ def make_driver(
         real_time: What the process asks of the operating system; by default everything.
 
     Raises:
-        ConfigError: The cell has no address, its bounds were not measured, or a setting is wrong.
+        ConfigError: The cell has no address, its bounds do not fit the task, or a setting is wrong.
+        RobotError: Nobody looked through this cell today and signed it; simulators need no signature.
         RobotError: Nobody has signed a fresh preflight of the cell.
     """
     settings: dict[str, Any] = {
@@ -62,12 +62,7 @@ def make_driver(
     if gripper is not None:
         settings["gripper"] = gripper
     found = FciSettings.of_cell(cell, task.limits, **settings)
-    if cell.bounds is None and not found.simulated:
-        raise ConfigError(
-            f"the cell '{cell.name}' has no measured bounds, and no arm starts without them; "
-            "measure them with: robot-rl calibrate bounds"
-        )
-    check_preflight(cell)  # somebody looked, today; a simulator on this machine needs nobody
+    check_preflight(cell)
     objects = RigObjects(task.scene)
     plant = {
         "_target_": "robot_rl_hardware.fci.plant.FciPlant",
@@ -84,6 +79,7 @@ def make_driver(
         window_s=window_s,
         real_time=real_time,
         start_timeout_s=start_timeout_s,
+        hardware=not found.simulated,
         kinematics=Fr3Kinematics((*found.p_FE[:2], FLANGE_M + found.p_FE[2], *found.quat_FE)),
     )
 

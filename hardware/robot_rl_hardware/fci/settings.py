@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, replace
@@ -13,6 +12,7 @@ import numpy as np
 from robot_rl.cell import Cell
 from robot_rl.errors import ConfigError, nearest
 from robot_rl.geometry import Vector, quat_normalise, quat_to_matrix
+from robot_rl.preflight import is_simulator
 from robot_rl.task import Limits
 
 REALTIME = ("enforce", "ignore")
@@ -110,10 +110,7 @@ class FciSettings:
     @property
     def simulated(self) -> bool:
         """Whether the address is of this machine, which no robot's is."""
-        try:
-            return ipaddress.ip_address(self.address).is_loopback
-        except ValueError:
-            return self.address == "localhost"
+        return is_simulator(self.address)
 
 
 def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
