@@ -78,9 +78,8 @@ def _whole(episode: Episode, steps: Steps) -> Iterator[tuple[str, str]]:
 
 
 def _numbers(steps: Steps) -> Iterator[tuple[str, str]]:
-    for name in ("state", "next_state", "action", "executed", "reward"):
-        values = np.asarray(getattr(steps, name), float).reshape(len(steps), -1)
-        wrong = ~np.isfinite(values).all(axis=1) if len(steps) else np.zeros(0, bool)
+    for name in ("state", "next_state", "action", "executed", "reward") if len(steps) else ():
+        wrong = ~np.isfinite(getattr(steps, name).reshape(len(steps), -1)).all(axis=1)
         if wrong.any():
             yield "nan", f"{name} is not finite in {int(wrong.sum())} step(s), first in step {_first(wrong)}"
 
@@ -88,7 +87,7 @@ def _numbers(steps: Steps) -> Iterator[tuple[str, str]]:
 def _stamps(episode: Episode, steps: Steps) -> Iterator[tuple[str, str]]:
     took_s = 1e-9 * (steps.after_ns - steps.stamp_ns)
     backwards = took_s <= 0.0
-    backwards[1:] |= np.diff(steps.stamp_ns) <= 0
+    backwards[1:] |= np.diff(steps.stamp_ns) < 0
     if backwards.any():
         yield "stamp", f"the stamps do not rise at {int(backwards.sum())} step(s), first at step {_first(backwards)}"
     period_s = episode.start.period_s

@@ -79,7 +79,10 @@ class PartFile:
         except FileExistsError as e:
             raise StorageError(f"{self.path} exists already; {self.part} keeps its name and is whole") from e
         except OSError:  # a file system without hard links
-            os.rename(self.part, self.path)
+            try:
+                os.rename(self.part, self.path)
+            except OSError as e:
+                raise StorageError(f"could not name {self.path}: {e.strerror or e}") from e
         sync_folder(self.path.parent)
         self.close()
 

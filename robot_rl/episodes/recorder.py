@@ -99,7 +99,6 @@ class EpisodeRecorder:
         self._writer: EpisodeWriter | None = None  # the thread's side, as are the next three
         self._lost = ""
         self._path: Path | None = None
-        self._dropped_so_far = 0
 
     def begin(self, start: EpisodeStart, state: RobotState, observation: Any) -> None:
         """Begin an episode; one that is still open ends as cut off.
@@ -272,11 +271,8 @@ class EpisodeRecorder:
                 self._busy = job is not None
             if job is None:
                 return
-            try:
+            with self._losing():
                 job()
-            except Exception:  # a bug here must not end what records the episodes to come
-                log.exception("the recorder of %s failed", self.folder)
-                self._lose("the recorder failed, see the log")
             with self._ready:
                 self._waiting_bytes -= size
                 self._busy = False
@@ -303,7 +299,7 @@ class EpisodeRecorder:
         self._writing(lambda w: w.step(fields, before_s, after_s, log_ns))
 
     def _end(self, facts: EpisodeEnd) -> None:
-        writer, self._writer = self._writer, None
+        writer = self._writer
         steps = writer.steps if writer is not None else 0
         if not self._lost and writer is not None and steps < facts.steps:
             self._lose(f"more than {2 * self.config.buffer_mb:.0f} MB waited for the disk")
@@ -313,6 +309,7 @@ class EpisodeRecorder:
                 self._path = writer.file.path
         if writer is not None:
             writer.file.close()
+        self._writer = None
         dropped = sum(facts.dropped.values())
         if dropped:
             log.warning("%d pictures of %s were left out: the disk or the processor is too slow", dropped, self._path)
@@ -324,6 +321,9 @@ class EpisodeRecorder:
             yield
         except RobotRLError as e:
             self._lose(str(e))
+        except Exception as e:  # a bug here must not end what records the episodes to come
+            log.exception("the recorder of %s failed", self.folder)
+            self._lose(f"the recorder failed ({e!r})")
 
     def _lose(self, why: str) -> None:
         if self._lost:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from episode_maker import make_episode, make_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from rosbags.highlevel import AnyReader
@@ -17,8 +18,6 @@ from robot_rl.episodes.recorder import EpisodeRecorder
 from robot_rl.episodes.repair import repair
 from robot_rl.episodes.scan import Scan, scan
 from robot_rl.errors import CheckpointError, StorageError
-
-from episode_maker import make_episode, make_file
 
 TAILS = {"nothing": b"", "zeros": bytes(5000), "garbage": b"\xff" * 30}  # what a power cut may leave behind a cut
 FAST = settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -54,8 +53,7 @@ def test_a_file_cut_at_any_byte_gives_exactly_the_steps_before_the_cut(whole: Pa
         path.write_bytes(data[:cut])
         try:
             episode = Episode(path)
-        except CheckpointError as e:
-            assert "cut before anything was in it" in str(e)
+        except CheckpointError:
             assert not facts  # once the start is there, nothing takes it away
             continue
         facts = True

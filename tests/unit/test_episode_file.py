@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from episode_maker import make_episode, make_file
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -15,8 +16,6 @@ from robot_rl.episodes.folder import entry, episode_files, find_files
 from robot_rl.episodes.reader import Episode
 from robot_rl.episodes.recorder import EpisodeRecorder
 from robot_rl.errors import CheckpointError, ConfigError
-
-from episode_maker import make_episode, make_file
 
 
 def test_an_episode_is_read_as_it_was_recorded(tmp_path: Path) -> None:
