@@ -19,7 +19,7 @@ from robot_rl.errors import ConfigError
 from robot_rl.robot import Vector
 from robot_rl.task import SceneObject, Task
 from robot_rl.typed import build
-from robot_rl_controllers.drive.handle import ProcessDriver
+from robot_rl_controllers.drive.handle import START_TIMEOUT_S, ProcessDriver
 from robot_rl_controllers.drive.plant import PlantFault, Sample
 from robot_rl_controllers.drive.spec import ORDINARY, RealTime
 from robot_rl_sim.fr3 import FINGER_JOINTS, FINGER_TRAVEL_M, HOME_Q
@@ -149,7 +149,7 @@ def make_driver(
     catch_up: int = 20,
     recoveries: int = 3,
     window_s: float = 600.0,
-    start_timeout_s: float = 60.0,
+    start_timeout_s: float = START_TIMEOUT_S,
     real_time: RealTime = ORDINARY,
 ) -> ProcessDriver:
     """Return a driver for the twin of a task in real time.

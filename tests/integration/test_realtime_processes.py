@@ -15,13 +15,14 @@ import pytest
 
 from robot_rl.cell import Cell
 from robot_rl.errors import RobotError
+from robot_rl.robot import ArmCommand
 from robot_rl_controllers.drive.handle import ProcessDriver
 from robot_rl_controllers.drive.interface import Mode, Reading
 from robot_rl_controllers.drive.records import Board
 from robot_rl_sim.realtime import make_driver
 from robot_rl_tasks.reach import Reach
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @contextlib.contextmanager
@@ -54,6 +55,24 @@ def test_a_killed_process_is_told_with_its_exit_code() -> None:
             victim.read()
         victim.start()
         assert victim.read().mode is Mode.RUN
+
+
+def test_a_process_that_stands_still_keeps_nobody_waiting_and_finds_the_stop_when_it_goes_on() -> None:
+    with running(Reach()) as driver:
+        state = driver.read().state
+        driver.send(ArmCommand(state.p_BE, state.quat_BE, False), 1, time.monotonic())
+        os.kill(driver.pid, signal.SIGSTOP)
+        try:
+            with pytest.raises(RobotError, match="has not answered for 2 s; its loop stands still"):
+                driver.home()
+            before = driver.read()
+            assert time.monotonic() - before.state.stamp_s > 1.0, "a reading is as old as it is"
+            driver.stop("seen too late")
+        finally:
+            os.kill(driver.pid, signal.SIGCONT)
+        stopped = wait_for(driver, lambda reading: reading.mode is Mode.STOPPED, "the stop")
+        assert stopped.reason == "seen too late"
+        assert np.linalg.norm(stopped.state.p_BE - state.p_BE) < 0.005
 
 
 PARENT = """

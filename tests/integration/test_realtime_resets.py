@@ -21,7 +21,7 @@ from robot_rl_tasks.peg_insert import PegInsert
 from robot_rl_tasks.pick_cube import PickCube
 from robot_rl_tasks.reach import Reach
 
-PATIENCE_S = 60.0
+PATIENCE_S = 120.0
 
 
 @contextlib.contextmanager

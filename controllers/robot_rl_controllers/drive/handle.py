@@ -30,6 +30,7 @@ from robot_rl_controllers.guard_limits import within_cell
 log = logging.getLogger(__name__)
 
 ANSWER_S = 2.0
+START_TIMEOUT_S = 120.0  # the first start on a busy machine compiles for half a minute
 POLL_S = 0.0005
 
 
@@ -63,7 +64,7 @@ class ProcessDriver:
         recoveries: int = 3,
         window_s: float = 600.0,
         real_time: RealTime | None = None,
-        start_timeout_s: float = 60.0,
+        start_timeout_s: float = START_TIMEOUT_S,
         kinematics: Fr3Kinematics | None = None,
     ) -> None:
         self.task, self.cell, self.name = task, cell, name

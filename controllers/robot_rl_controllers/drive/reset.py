@@ -22,7 +22,7 @@ from robot_rl_controllers.joint_motion import JointMove, MotionLimits
 LOOK_S = 0.02
 SPEED_M_S, SPEED_RAD_S = 0.25, 1.0  # of the straight parts, by moving the target this fast
 CEILING_M = 0.03  # how far below the top of the workspace the arm travels
-FINGERS_S = 0.5  # time in which the fingers open
+FINGERS_S, OPEN_S = 0.5, 2.0  # time for fingers of which nothing is known to open, and for others at most
 SETTLE_S = 3.0
 NEAR_M, NEAR_RAD = 0.03, 0.1
 ARRIVED_M, ARRIVED_RAD = 0.002, 0.02
@@ -110,8 +110,11 @@ class ResetMotion:
 
     def open_gripper(self) -> None:
         """Give way to what the tool presses against, while the fingers open."""
-        for _ in range(round(FINGERS_S / LOOK_S)):
+        known = bool(np.isfinite(self._state.gripper_width_m))
+        for _ in range(round((OPEN_S if known else FINGERS_S) / LOOK_S)):
             self._stream(self._state.p_BE, self._state.quat_BE)
+            if known and self._fingers_there():
+                return
 
     def retreat(self) -> None:
         """Move straight up, as high as the workspace and the arm allow, from a place inside the workspace."""
