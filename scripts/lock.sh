@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Write requirements.lock and requirements-dev.lock: every package, exactly, that set-up installs.
+# Write requirements.lock, requirements-dev.lock and requirements-robot.lock: every package, exactly, that set-up installs.
 #   make lock              keep what is locked, add what pyproject.toml newly asks for
 #   make lock UPGRADE=1    take the newest versions that pyproject.toml allows
 set -euo pipefail
@@ -8,25 +8,34 @@ box=$(mktemp -d)
 trap 'rm -rf "$box"' EXIT
 constraints=()
 if [ -z "${UPGRADE:-}" ] && [ -s requirements.lock ]; then
-    cat requirements.lock requirements-dev.lock >"$box/locked"
+    cat requirements.lock requirements-dev.lock requirements-robot.lock | sed 's/ ;.*//' >"$box/locked"
     constraints=(-c "$box/locked")
 fi
 
-# Everything is resolved together, so that the second lock never asks for another version than the first; then the
-# part that practising needs is installed alone, to see what it is. setuptools is frozen too: tensorboard asks for it,
-# and Python 3.12 no longer brings it.
+# Everything is resolved together, so that no lock asks for another version than the first; then the part that practising
+# needs is installed alone, and with what tests need, to see what those are. setuptools is frozen too: tensorboard asks
+# for it, and Python 3.12 no longer brings it. ROS wheels carry the metadata of what they were built from (rclpy in
+# ros-rclpy), which no index has: those lines are left out.
 resolve() {  # folder, then what to install
     local folder=$box/$1
     shift
     "${PYTHON:-python3.11}" -m venv "$folder"
     "$folder/bin/python" -m pip install -q --disable-pip-version-check --no-input --upgrade setuptools "$@"
     "$folder/bin/python" -m pip check >&2
-    "$folder/bin/python" -m pip freeze --all 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | grep -vE '^(pip|wheel|robot-rl)==' | LC_ALL=C sort
+    "$folder/bin/python" -m pip freeze --all 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | grep -vE '^(pip|wheel|robot-rl)==' |
+        awk -F== '{ line[NR] = $0; name[NR] = $1; gsub(/_/, "-", name[NR]); have[name[NR]] = 1 }
+                  END { for (i = 1; i <= NR; i++) if (!(("ros-" name[i]) in have)) print line[i] }' | LC_ALL=C sort
 }
-resolve all -e ".[practice,dev]" "${constraints[@]}" >"$box/all.txt"
+resolve all -e ".[practice,dev,robot]" "${constraints[@]}" >"$box/all.txt"
 resolve practice -e ".[practice]" "hatchling>=1.27" "editables>=0.5" -c "$box/all.txt" >"$box/practice.txt"
+resolve tested -e ".[practice,dev]" -c "$box/all.txt" >"$box/tested.txt"
 
 header() { printf '# Exact versions for %s. Written by "make lock" from pyproject.toml; do not edit.\n' "$1"; }
+beyond() { LC_ALL=C comm -13 "$box/$1.txt" "$box/$2.txt"; }
 { header "practising in simulation"; sort -f "$box/practice.txt"; } >requirements.lock
-{ header "tests and checks, on top of requirements.lock"; LC_ALL=C comm -13 "$box/practice.txt" "$box/all.txt" | sort -f; } >requirements-dev.lock
-wc -l requirements.lock requirements-dev.lock
+{ header "tests and checks, on top of requirements.lock"; beyond practice tested | sort -f; } >requirements-dev.lock
+{
+    header "ROS 2, the Franka and cameras on x86-64 Linux, on top of requirements.lock"
+    beyond tested all | sed 's/^pylibfranka==.*/& ; python_version < "3.13"/' | sort -f
+} >requirements-robot.lock
+wc -l requirements.lock requirements-dev.lock requirements-robot.lock

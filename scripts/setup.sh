@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Create or refresh the project's virtual environment. Safe to run any number of times, and by two commands at once.
 #   scripts/setup.sh            what practising in simulation needs
-#   scripts/setup.sh dev        that, and what tests and checks need
+#   scripts/setup.sh dev        that, what tests and checks need, and on x86-64 Linux ROS 2, the Franka and cameras
 # PYTHON=/path/to/python3.12 chooses the interpreter. No cache, display, GPU or account is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,7 +9,10 @@ cd "$(dirname "$0")/.."
 role=${1:-practice}
 case $role in
     practice) locks=(requirements.lock) ;;
-    dev) locks=(requirements.lock requirements-dev.lock) ;;
+    dev)
+        locks=(requirements.lock requirements-dev.lock)
+        # Wheels of ROS 2 and of the robot's libraries exist for this kind of machine only.
+        [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ] || locks+=(requirements-robot.lock) ;;
     *) echo "setup: unknown role '$role'; allowed: practice, dev" >&2; exit 2 ;;
 esac
 venv=.venv
@@ -101,4 +104,6 @@ while IFS= read -r line; do say "$line"; done <$venv/gl.log
 echo $(( $(cat $venv/.setup_s 2>/dev/null || echo 0) + SECONDS )) >$venv/.setup_s  # the demo's summary says what it took
 wanted requirements.lock >$venv/.ready-practice  # whatever the role, this part of it is there
 printf '%s\n' "$hash" >"$stamp"
+[ "$role" != dev ] || [ "${#locks[@]}" = 3 ] ||
+    say "no ROS 2 wheels exist for $(uname -s) on $(uname -m): tests over ROS are skipped; a system ROS 2 is used if it is sourced"
 say "ready ($role) after $SECONDS s"

@@ -16,12 +16,12 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = ("requirements.lock", "requirements-dev.lock")
+LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-robot.lock")
 
 
 def locked(*names: str) -> dict[str, str]:
     lines = [line for name in names for line in (ROOT / name).read_text().splitlines() if not line.startswith("#")]
-    pairs = [line.split("==") for line in lines]
+    pairs = [line.partition(" ;")[0].split("==") for line in lines]
     assert all(len(pair) == 2 for pair in pairs), "every line of a lock pins one version"
     return {canonicalize_name(name): version for name, version in pairs}
 
@@ -38,7 +38,9 @@ def required(extra: str | None) -> list[Requirement]:
     return found
 
 
-@pytest.mark.parametrize(("extra", "locks"), [(None, LOCKS[:1]), ("practice", LOCKS[:1]), ("dev", LOCKS)])
+@pytest.mark.parametrize(
+    ("extra", "locks"), [(None, LOCKS[:1]), ("practice", LOCKS[:1]), ("dev", LOCKS[:2]), ("robot", LOCKS)]
+)
 def test_the_locks_hold_what_pyproject_asks_for(extra: str | None, locks: tuple[str, ...]) -> None:
     versions = locked(*locks)
     wrong = [
@@ -50,9 +52,14 @@ def test_the_locks_hold_what_pyproject_asks_for(extra: str | None, locks: tuple[
 
 
 def test_the_locks_do_not_overlap_and_name_no_place() -> None:
-    assert not set(locked(LOCKS[0])) & set(locked(LOCKS[1]))
+    names = [name for lock in LOCKS for name in locked(lock)]
+    assert len(names) == len(set(names))
     for name in LOCKS:
         assert not re.search(r"https?:|file:|@|--", (ROOT / name).read_text())
+
+
+def test_practising_brings_no_ros_and_no_device() -> None:
+    assert not [name for name in locked(*LOCKS[:2]) if name.startswith("ros-") or name.startswith("pylibfranka")]
 
 
 def test_no_lock_brings_a_gpu_stack() -> None:
