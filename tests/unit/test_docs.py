@@ -27,6 +27,7 @@ SETTINGS = {
     "learner": {"bind"},
     "actor": {"connect"},
     "eval": set(),
+    "camera": {"cell"},
 }
 NODES = {"arm": "node", "camera": "camera_node"}  # kinds of `robot-rl node`, and where their settings begin
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
