@@ -18,6 +18,8 @@ import numpy as np
 from robot_rl.geometry import Vector, rotate, vector_angle
 
 STALE_S = 0.5
+SILENT_S = 3.0
+"""A node tells its status twice a second."""
 LONGEST_LINE = 4096
 _UP = np.array([0.0, 0.0, 1.0])
 
@@ -64,6 +66,11 @@ class ArmView:
             return False
         return bool(np.isfinite(self.p_BE).all() and np.isfinite(self.quat_BE).all() and self.quat_BE.any())
 
+    @property
+    def told_mode(self) -> str:
+        """The mode, if the status that said it is new: an old one confirms nothing."""
+        return self.mode if self.status_age_s < SILENT_S else ""
+
     def lines(self) -> list[str]:
         """Return it as lines for a terminal."""
         if not self.mode:
@@ -84,7 +91,7 @@ class ArmView:
         out.append(f"force {self.force_n:.1f} N{gripper}")
         old = f", but the newest is {self.age_s:.1f} s OLD" if self.age_s > STALE_S and self.p_BE is not None else ""
         left = f"recoveries left {self.recoveries_left}"
-        silent = f"   STATUS {self.status_age_s:.0f} s OLD" if self.status_age_s > 3.0 else ""
+        silent = f"   STATUS {self.status_age_s:.0f} s OLD" if self.status_age_s > SILENT_S else ""
         out.append(f"readings {self.rate_hz:.0f} a second{old}   {left}{silent}")
         counted = "  ".join(f"{name} {n}" for name, n in sorted(self.counts.items()) if n)
         now = f"   now: {', '.join(self.events)}" if self.events else ""

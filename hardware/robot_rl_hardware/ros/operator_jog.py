@@ -53,7 +53,7 @@ class Operator:
         """Return what to tell the operator now; keeps asking for a stop that is not confirmed."""
         for sentence in self.client.heard():
             self.say(sentence, now_s)
-        standing = self.stop.tick(view.mode, now_s)
+        standing = self.stop.tick(view.told_mode, now_s)
         return standing or (self._said if now_s - self._said_s < QUIET_S else "")
 
 
@@ -110,7 +110,7 @@ class Driving:
 
     def step(self, view: ArmView, now_s: float) -> None:
         """Send the target of now, if the arm may run and its readings are new."""
-        if not view.fresh or view.mode != "RUN" or view.p_BE is None or view.quat_BE is None:
+        if not view.fresh or view.told_mode != "RUN" or view.p_BE is None or view.quat_BE is None:
             self.jogger.forget()
             return
         fresh_start = not self.jogger.synchronised
@@ -197,5 +197,5 @@ def insist(client: ArmClient, reason: str, patience_s: float = 2.0) -> None:
     stop, end_s = StopRequest(client.stop), time.monotonic() + patience_s
     stop.press(reason, time.monotonic())
     while stop.pending and time.monotonic() < end_s:
-        stop.tick(client.view().mode, time.monotonic())
+        stop.tick(client.view().told_mode, time.monotonic())
         time.sleep(0.02)
