@@ -40,7 +40,7 @@ BY_A_PERSON = (RobotMode.kUserStopped, RobotMode.kGuiding)
 
 HOME_Q = np.array([0.0, -0.38, 0.0, -2.32, 0.0, 1.94, 0.785398])
 TORQUE_LIMITS = np.array([87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0])
-CARTESIAN_REFLEX = 7  # its place in the protocol's list of errors
+CARTESIAN_REFLEX, LOST_PACKETS = 7, 25  # places in the protocol's list of errors
 # Of the robot's own hold between motions: those of franka-sim ring at 500 Hz with this arm's small last links.
 HOLD_STIFFNESS = np.array([600.0, 600.0, 600.0, 600.0, 250.0, 150.0, 50.0])  # N m/rad
 HOLD_DAMPING = np.array([50.0, 50.0, 50.0, 50.0, 15.0, 10.0, 5.0])  # N m s/rad
@@ -140,12 +140,19 @@ class Server(FrankaSimServer):  # pyright: ignore[reportUntypedBaseClass]
         self.physics_sim.watch_force = self._watch
 
     def reset_state(self) -> None:
-        """Forget a connection and its thresholds, but not the person."""
+        """Forget a connection and its thresholds, but neither the person nor an error that nobody cleared."""
+        before = self.robot_state.state
         super().reset_state()
         self._reflex_wrench = np.full(6, np.inf)
         state = self.robot_state.state = StateOfAPerson(self.robot_state.state)
         state.mode = self._person
         state["robot_mode"] = RobotMode.kIdle
+        if before["robot_mode"] in (RobotMode.kMove, RobotMode.kReflex):
+            for name in ("errors", "reflex_reason"):
+                state[name] = list(before[name])
+                # Who leaves in the middle of a motion sends no more commands.
+                state[name][LOST_PACKETS] |= before["robot_mode"] == RobotMode.kMove
+            state["robot_mode"] = RobotMode.kReflex
 
     def handle_set_collision_behavior_command(self, client_socket, header, payload) -> None:
         """Keep the thresholds."""

@@ -112,6 +112,13 @@ def rig(simulator: Simulator) -> Iterator[Rig]:
 
 
 @pytest.fixture
-def make_rig(simulator: Simulator) -> Callable[..., Rig]:
-    """Make a driver for this test alone, of a task of its own; it is a context manager."""
-    return lambda task=None: Rig(simulator, task)
+def make_rig(patient_simulator: Simulator) -> Callable[..., Rig]:
+    """Make a driver for this test alone, of a task of its own; it is a context manager.
+
+    By default its robot is another than that of `rig`: a robot serves one driver at a time.
+    """
+
+    def make(task: Reach | None = None, robot: Simulator = patient_simulator) -> Rig:
+        return Rig(robot, task)
+
+    return make

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from fci_sim_process import Simulator
 
 from robot_rl.errors import RobotError
 from robot_rl.task import Compliance, Limits
@@ -16,10 +17,10 @@ from robot_rl_tasks.reach import Reach
 Until = Callable[..., None]
 
 
-def test_tracks_for_five_seconds_without_an_abort(make_rig: Callable[..., Any]) -> None:
+def test_tracks_for_five_seconds_without_an_abort(make_rig: Callable[..., Any], simulator: Simulator) -> None:
     readings = []
     for _attempt in range(3):  # a machine that is shared may starve the simulator itself
-        with make_rig() as rig:
+        with make_rig(robot=simulator) as rig:
             readings = rig.go(rig.sine, 5.0)
         if all(r.mode is Mode.RUN for r in readings):
             break
@@ -29,8 +30,8 @@ def test_tracks_for_five_seconds_without_an_abort(make_rig: Callable[..., Any]) 
     assert np.ptp([r.state.p_BE[1] for r in readings]) > 0.08  # it went
 
 
-def test_a_jump_of_the_target_does_not_abort(make_rig: Callable[..., Any]) -> None:
-    with make_rig() as rig:
+def test_a_jump_of_the_target_does_not_abort(make_rig: Callable[..., Any], simulator: Simulator) -> None:
+    with make_rig(robot=simulator) as rig:
         readings = rig.go(lambda t: np.array([0.0, 0.08 if t % 1.0 > 0.5 else -0.08, 0.0]), 3.0)
     assert not any("discontinuity" in r.reason or "limit" in r.reason for r in readings)
     assert np.ptp([r.state.p_BE[1] for r in readings]) > 0.05

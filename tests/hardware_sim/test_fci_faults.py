@@ -74,19 +74,22 @@ def test_a_person_at_the_robot_is_waited_for(rig: Any, until: Until, word: str, 
     until(runs, "the arm runs again")
 
 
-def test_the_arm_rests_after_its_driver_was_killed(make_rig: Callable[..., Any], until: Until, rest: Any) -> None:
+def test_a_killed_driver_leaves_an_arm_at_rest_that_a_person_takes_up_again(
+    make_rig: Callable[..., Any], until: Until, rest: Any
+) -> None:
     with make_rig() as rig:
         rig.go(rig.sine, 0.5)
         os.kill(rig.driver.pid, signal.SIGKILL)
         with pytest.raises(RobotError, match="ended with exit code"):
             until(lambda: rig.mode is None, "reading fails")
-        rig.driver.close()
-        rest()
+    with pytest.raises(RobotError, match=r"communication_constraints_violation.*clear_at_start"), make_rig():
+        pass
+    rest(clear_at_start=True)
 
 
-def test_the_arm_rests_after_its_parent_was_killed(simulator: Simulator, until: Until, rest: Any) -> None:
+def test_the_arm_rests_after_its_parent_was_killed(patient_simulator: Simulator, until: Until, rest: Any) -> None:
     parent = subprocess.Popen(
-        [sys.executable, "-c", PARENT, simulator.host],
+        [sys.executable, "-c", PARENT, patient_simulator.host],
         stdout=subprocess.PIPE,
         text=True,
         env={**os.environ, "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)},
@@ -123,11 +126,11 @@ while True:
 
 
 @pytest.fixture
-def rest(simulator: Simulator) -> Callable[[], None]:
+def rest(patient_simulator: Simulator) -> Callable[..., None]:
     """Connect anew, and find the robot idle and still."""
 
-    def look() -> None:
-        plant = FciPlant(FciSettings(address=simulator.host, realtime="ignore", gripper="none"))
+    def look(**settings: Any) -> None:
+        plant = FciPlant(FciSettings(address=patient_simulator.host, realtime="ignore", gripper="none", **settings))
         plant.connect()
         try:
             sample = Sample()

@@ -29,6 +29,7 @@ def make_driver(
     reflex_force_n: float | None = None,
     reflex_torque_nm: tuple[float, ...] = FciSettings.reflex_torque_nm,
     wrench_sign: float = FciSettings.wrench_sign,
+    clear_at_start: bool = False,
     gripper: str | None = None,
     recoveries: int = 3,
     window_s: float = 600.0,
@@ -41,7 +42,7 @@ def make_driver(
         task: Gives limits, compliance and control rate.
         cell: Gives the address, the measured bounds and the gripper.
         realtime: "enforce" asks for a real-time kernel; "ignore" is for a simulator.
-        load_kg, p_FL, inertia_L, p_FE, quat_FE, wrench_sign, reflex_torque_nm: See `FciSettings`.
+        load_kg, p_FL, inertia_L, p_FE, quat_FE, wrench_sign, reflex_torque_nm, clear_at_start: See `FciSettings`.
         reflex_force_n: Force at which the robot itself stops; None takes half more than the task's `limits.force_n`.
         gripper: Instead of the cell's: "franka_hand", "robotiq" or "none".
         recoveries, window_s: How many recoveries are granted without a person within how long.
@@ -56,6 +57,7 @@ def make_driver(
     settings: dict[str, Any] = {
         "realtime": realtime, "load_kg": load_kg, "p_FL": p_FL, "inertia_L": inertia_L, "p_FE": p_FE,
         "quat_FE": quat_FE, "reflex_torque_nm": reflex_torque_nm, "wrench_sign": wrench_sign,
+        "clear_at_start": clear_at_start,
     }  # fmt: skip
     if reflex_force_n is not None:
         settings["reflex_force_n"] = reflex_force_n

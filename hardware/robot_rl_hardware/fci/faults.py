@@ -61,7 +61,10 @@ def of_mode(mode: str, errors: tuple[str, ...]) -> PlantFault | None:
     if mode in BY_A_PERSON:
         return PlantFault(BY_A_PERSON[mode])
     if mode == "Reflex":
-        return of_errors(errors, "the robot is stopped by a reflex of before")
+        before = of_errors(errors, "the robot was stopped by a reflex").reason
+        return PlantFault(
+            f"{before}; look at the cell, then acknowledge, or start the driver with driver.clear_at_start=true"
+        )
     return PlantFault(
         f"the robot is in mode {mode}; end what it does in Desk, unlock its joints and activate FCI, then acknowledge"
     )

@@ -89,6 +89,11 @@ class FciPlant:
         """
         unpack_pose(np.eye(4).ravel(), np.zeros(3), np.zeros(4))  # compile before the first deadline
         self._open()
+        if self.settings.clear_at_start and _mode(self._robot.read_once()) == "Reflex":
+            try:
+                self._clear()
+            except PlantFault as fault:
+                raise RobotError(fault.reason) from None
         if self._gripper is None:
             self._gripper = open_gripper(self.settings.gripper, self.settings.address, self.settings.gripper_settings)
 

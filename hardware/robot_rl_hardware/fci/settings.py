@@ -34,6 +34,7 @@ class FciSettings:
             The force shall lie above the task's `limits.force_n`, so that the guard stops first and gently.
         wrench_sign: -1 because the robot reports what it exerts on the world, and we want what the world exerts on it.
             `docs/fci.md` tells how to check it with one hand.
+        clear_at_start: clear an error that the robot has since before, on the word of whoever starts the driver.
         gripper: "franka_hand", "robotiq" or "none".
         gripper_settings: passed to the gripper.
     """
@@ -48,6 +49,7 @@ class FciSettings:
     reflex_force_n: float = 100.0
     reflex_torque_nm: tuple[float, ...] = (60.0, 60.0, 60.0, 60.0, 11.0, 11.0, 11.0)
     wrench_sign: float = -1.0
+    clear_at_start: bool = False
     gripper: str = "franka_hand"
     gripper_settings: Mapping[str, Any] = field(default_factory=dict)
 
