@@ -245,7 +245,7 @@ def run(quick: bool = False) -> list[Row]:
         ours, theirs, size = throughput(seconds, root / "rate")
         rows.append({
             "name": "writing two cameras 640x480 and 100 Hz state", "value": ours, "unit": "MB/cpu-s",
-            "baseline": theirs, "ratio": ours / theirs, "note": f"{size:.0f} MB of {seconds:.0f} s, JPEG encoding included; rosbags",
+            "baseline": theirs, "ratio": ours / theirs, "note": f"{size:.0f} MB of {seconds:.0f} s; rosbags",
         })  # fmt: skip
         bare, bare_core, _ = lateness(loop_s, False, root)
         late, core, dropped = lateness(loop_s, True, root)

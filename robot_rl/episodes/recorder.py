@@ -116,7 +116,8 @@ class EpisodeRecorder:
         offset_ns = time.time_ns() - (time.monotonic_ns() if start.real_time else round(state.stamp_s * 1e9))
         opened = self._open = _Open(start, offset_ns, state.stamp_s, _state(observation))
         self._put(0, lambda: self._begin(opened))
-        self._observe(opened, state, observation, 0)
+        size, acts = self._observed(opened, state, observation, 0)
+        self._put(size, lambda: self._writing(*acts))
 
     def step(
         self,
@@ -168,9 +169,10 @@ class EpisodeRecorder:
         }
         opened.count(fields, state.stamp_s)
         before_s, opened.stamp_s, opened.state = opened.stamp_s, state.stamp_s, following
-        self._observe(opened, state, observation, opened.steps)
+        size, acts = self._observed(opened, state, observation, opened.steps)
         log_ns = opened.log_ns(state.stamp_s)
-        self._put(_STEP_BYTES, lambda: self._step(fields, before_s, state.stamp_s, log_ns))
+        acts.append(lambda w: w.step(fields, before_s, state.stamp_s, log_ns))
+        self._put(size, lambda: self._writing(*acts))  # all at once: each handover may cost the loop a thread switch
 
     def sample(self, state: RobotState) -> None:
         """Record a reading between two steps."""
@@ -183,10 +185,11 @@ class EpisodeRecorder:
         opened = self._open
         if opened is None:
             return
+        if not self._has_room(opened, picture.nbytes, 0.5):
+            opened.dropped[camera] += 1
+            return
         log_ns = opened.log_ns(stamp_s)
-        self._put_picture(
-            opened, camera, picture, 0.5, lambda: self._writing(lambda w: w.frame(camera, picture, stamp_s, log_ns))
-        )
+        self._put(picture.nbytes, lambda: self._writing(lambda w: w.frame(camera, picture, stamp_s, log_ns)))
 
     def end(self, verdict: Verdict = "", reason: str = "") -> None:
         """End the episode: the file is completed and named as soon as the thread comes to it.
@@ -225,25 +228,26 @@ class EpisodeRecorder:
 
     # ---- the loop's side ---------------------------------------------------------------------------------------------
 
-    def _observe(self, opened: _Open, state: RobotState, observation: Any, index: int) -> None:
-        log_ns = opened.log_ns(state.stamp_s)
-        self._put(_STEP_BYTES, lambda: self._writing(lambda w: w.state(state, log_ns)))
-        if not isinstance(observation, dict):
-            return
-        for name, picture in observation.items():
-            if name != "state":
-                self._put_picture(
-                    opened, name, picture, 1.0, self._picture_job(name, picture, index, state.stamp_s, log_ns)
-                )
+    def _observed(
+        self, opened: _Open, state: RobotState, observation: Any, index: int
+    ) -> tuple[int, list[Callable[[EpisodeWriter], None]]]:
+        """Return what is to be written of an observation, and how many bytes wait with it."""
+        log_ns, size = opened.log_ns(state.stamp_s), _STEP_BYTES
+        acts: list[Callable[[EpisodeWriter], None]] = [lambda w: w.state(state, log_ns)]
+        pictures = observation.items() if isinstance(observation, dict) else ()
+        for name, picture in pictures:
+            if name == "state":
+                continue
+            if self._has_room(opened, picture.nbytes + size, 1.0):
+                acts.append(_picture(name, picture, index, state.stamp_s, log_ns))
+                size += picture.nbytes
+            else:
+                opened.dropped[name] += 1
+        return size, acts
 
-    def _picture_job(self, name: str, picture: Picture, index: int, stamp_s: float, log_ns: int) -> Callable[[], None]:
-        return lambda: self._writing(lambda w: w.picture(name, picture, index, stamp_s, log_ns))
-
-    def _put_picture(self, opened: _Open, name: str, picture: Picture, share: float, job: Callable[[], None]) -> None:
-        if opened.start.real_time and self._waiting_bytes + picture.nbytes > share * self._limit:
-            opened.dropped[name] += 1
-        else:
-            self._put(picture.nbytes, job)
+    def _has_room(self, opened: _Open, size: int, share: float) -> bool:
+        """Return whether so many bytes may wait in a part of the memory; those of lock-step may, and wait for it."""
+        return not opened.start.real_time or self._waiting_bytes + size <= share * self._limit
 
     def _put(self, size: int, job: Callable[[], None]) -> None:
         if self._thread is None:
@@ -290,13 +294,11 @@ class EpisodeRecorder:
                 file.close()
                 raise
 
-    def _writing(self, act: Callable[[EpisodeWriter], None]) -> None:
-        if self._writer is not None and not self._lost:
-            with self._losing():
-                act(self._writer)
-
-    def _step(self, fields: Mapping[str, Any], before_s: float, after_s: float, log_ns: int) -> None:
-        self._writing(lambda w: w.step(fields, before_s, after_s, log_ns))
+    def _writing(self, *acts: Callable[[EpisodeWriter], None]) -> None:
+        for act in acts:
+            if self._writer is not None and not self._lost:
+                with self._losing():
+                    act(self._writer)
 
     def _end(self, facts: EpisodeEnd) -> None:
         writer = self._writer
@@ -377,6 +379,10 @@ class _Open:
             guard=dict(self._guard),
             dropped=dict(self.dropped),
         )
+
+
+def _picture(name: str, picture: Picture, index: int, stamp_s: float, log_ns: int) -> Callable[[EpisodeWriter], None]:
+    return lambda w: w.picture(name, picture, index, stamp_s, log_ns)
 
 
 def _state(observation: Any) -> NDArray[np.float32]:
