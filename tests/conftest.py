@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 
+import pytest
+
 # Tests compare numbers, so they run on the processor everywhere; two pytest workers share two cores, so each
 # library keeps to one thread. A value that is already set is kept: JAX_PLATFORMS=cuda make test tries the GPU.
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -11,3 +13,8 @@ for _variable in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", 
     os.environ.setdefault(_variable, "1")
 # Mesa's worker threads do not survive a fork; without them a forked child can draw too.
 os.environ.setdefault("LP_NUM_THREADS", "0")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Add what some tests take: `--repeat 20` tries each fault over ROS 2 twenty times."""
+    parser.addoption("--repeat", type=int, default=1, metavar="N", help="try each fault over ROS 2 N times (1)")

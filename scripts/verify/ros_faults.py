@@ -1,0 +1,81 @@
+"""Faults over ROS 2, each several times: what was tried, what held, and how soon."""
+
+from __future__ import annotations
+
+import os
+import sys
+import xml.etree.ElementTree as ElementTree
+from collections import defaultdict
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from verify.children import Runner
+from verify.rows import Row
+
+STAGE = "faults"
+SECONDS = 240.0
+TIMEOUT_S = 1200.0
+FILE = "tests/faults/test_ros_faults.py"
+REPEAT = int(os.environ.get("ROBOT_RL_REPEAT", "2"))
+HOLD_S = 0.25 + 0.1  # the age limit of a command and one control period
+
+
+@dataclass(slots=True)
+class Tried:
+    """One fault, over all its repetitions.
+
+    Attributes:
+        passed, failed: How often.
+        hold_s: Age of the newest command when the arm began to hold, where the fault is silence.
+    """
+
+    passed: int = 0
+    failed: int = 0
+    hold_s: list[float] = field(default_factory=list)
+
+
+def measure(runner: Runner) -> list[Row]:
+    """Run the fault tests and return a row for each fault."""
+    results = runner.work / f"{STAGE}.xml"
+    results.unlink(missing_ok=True)
+    words = ["-q", "-o", "junit_family=xunit1", f"--junitxml={results}", f"--repeat={REPEAT}", FILE]
+    ended = runner.run(f"ros-{STAGE}", [sys.executable, "-m", "pytest", *words], TIMEOUT_S)
+    found = read(results) if results.is_file() else {}
+    if not found:
+        return [Row(stage=STAGE, what="faults over ROS 2", measured=ended.how(), bar="all hold", holds=False)]
+    return [row(what, tried) for what, tried in found.items()]
+
+
+def row(what: str, tried: Tried) -> Row:
+    """Return the row of a fault."""
+    n = tried.passed + tried.failed
+    measured, holds = f"{tried.passed} of {n} held, and resumed on a person's word alone", tried.failed == 0 < n
+    bar = "each time"
+    if tried.hold_s:
+        worst = max(tried.hold_s)
+        measured += f"; held when the newest command was {worst:.3f} s old at most"
+        bar += f", within {HOLD_S:g} s"
+        holds = holds and worst <= HOLD_S
+    return Row(stage=STAGE, what=what, measured=measured, bar=bar, holds=holds)
+
+
+def read(path: Path) -> dict[str, Tried]:
+    """Return what a JUnit file says of each fault; empty when it cannot be read."""
+    try:
+        root = ElementTree.parse(path).getroot()
+    except (OSError, ElementTree.ParseError):
+        return {}
+    found: dict[str, Tried] = defaultdict(Tried)
+    for case in root.iter("testcase"):
+        name, _, rest = case.get("name", "").partition("[")
+        parameters = rest.rstrip("]").partition("-")[2]
+        tried = found[name.removeprefix("test_").replace("_", " ") + (f": {parameters}" if parameters else "")]
+        if {child.tag for child in case} & {"failure", "error"}:
+            tried.failed += 1
+        elif case.find("skipped") is None:
+            tried.passed += 1
+        for told in case.iter("property"):
+            value = float(told.get("value", "nan"))
+            if told.get("name") == "hold_s" and value == value and value < 10.0:
+                tried.hold_s.append(value)
+    return dict(found)
