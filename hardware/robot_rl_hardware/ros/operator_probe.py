@@ -95,6 +95,8 @@ def _measure(
         note = _not_now(view)
         if not note:
             latency, gripper = _command(client, view, move)
+            if move and gripper is None:
+                note = "the arm went to hold, because a request came too late"
             _leave_running(client)
     return ArmMeasurement(
         where=where,
@@ -127,9 +129,8 @@ def _command(client: ArmClient, view: ArmView, move: bool) -> tuple[tuple[float,
     latency = [_ask(client, lambda: client.send(stay)) for _ in range(REQUESTS)]
     gripper = None
     if move:
-        low = _drive_gripper(client, view, closing=not view.closing)
-        high = _drive_gripper(client, view, closing=view.closing)
-        gripper = (min(low, high), max(low, high))
+        ends = [_drive_gripper(client, view, closing) for closing in (not view.closing, view.closing)]
+        gripper = (min(ends), max(ends)) if not any(map(math.isnan, ends)) else None
     return tuple(v for v in latency if not math.isnan(v)), gripper
 
 
@@ -145,7 +146,7 @@ def _ask(client: ArmClient, send: Callable[[], int]) -> float:
 
 
 def _drive_gripper(client: ArmClient, view: ArmView, closing: bool) -> float:
-    """Close or open the gripper while the arm stays, and return the opening [m] at which it came to rest."""
+    """Close or open the gripper while the arm stays; returns the opening [m] at rest, nan if the arm went to hold."""
     assert view.p_BE is not None
     assert view.quat_BE is not None
     command = command_at(view.p_BE, view.quat_BE, closing)
@@ -153,6 +154,8 @@ def _drive_gripper(client: ArmClient, view: ArmView, closing: bool) -> float:
     while time.monotonic() < min(end_s, still_s + GRIPPER_STILL_S):
         client.send(command)
         time.sleep(REQUEST_S)
+        if client.view().mode != "RUN":  # a request came too late: the fingers stay as they are
+            return math.nan
         now_m = client.view().width_m
         if abs(now_m - width_m) > 5e-4:
             width_m, still_s = now_m, time.monotonic()
