@@ -23,7 +23,7 @@ FLANGE_M, HAND_M = 0.107, 0.1034
 JOINT_MARGIN_RAD = 0.02  # a posture that is searched for keeps this far from the limits
 
 _HALF = math.sqrt(0.5)
-_LINKS = np.array(
+LINKS = np.array(
     [
         # where the joint's frame lies in the link before, and how it is turned (wxyz)
         (0.0, 0.0, 0.333, 1.0, 0.0, 0.0, 0.0),
@@ -130,19 +130,19 @@ class Fr3Kinematics:
         wanted = np.concatenate([np.asarray(p_BE, float), np.asarray(quat_BE, float) / np.linalg.norm(quat_BE)])
         q = np.zeros(JOINTS)
         for start in _STARTS:
-            if search(_LINKS, self._tool, start, self.lower, self.upper, wanted, q) < REACHED:
+            if search(LINKS, self._tool, start, self.lower, self.upper, wanted, q) < REACHED:
                 return q
         return None
 
     def tool_pose(self, q: Vector) -> tuple[Vector, Vector]:
         """Return position (3,) [m] and orientation (4,) wxyz of the tool in B at joint positions (7,) [rad]."""
         pose = np.zeros(7)
-        forward(_LINKS, self._tool, np.asarray(q, float), np.zeros((JOINTS, 3)), np.zeros((JOINTS, 3)), pose)
+        forward(LINKS, self._tool, np.asarray(q, float), np.zeros((JOINTS, 3)), np.zeros((JOINTS, 3)), pose)
         return pose[:3], pose[3:]
 
     def tool_jacobian(self, q: Vector) -> Vector:
         """Return the (6, 7) Jacobian of the tool in B, rows v then omega."""
         anchors, axes, pose, J = np.zeros((JOINTS, 3)), np.zeros((JOINTS, 3)), np.zeros(7), np.zeros((6, JOINTS))
-        forward(_LINKS, self._tool, np.asarray(q, float), anchors, axes, pose)
+        forward(LINKS, self._tool, np.asarray(q, float), anchors, axes, pose)
         jacobian(anchors, axes, pose, J)
         return J

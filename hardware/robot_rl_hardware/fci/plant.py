@@ -22,6 +22,7 @@ from robot_rl.errors import MissingDependency, RobotError
 from robot_rl.geometry import Vector, matrix_to_quat_into
 from robot_rl.task import SceneObject
 from robot_rl.typed import build
+from robot_rl_controllers.drive.fr3_kinematics import FLANGE_M, LINKS, forward, jacobian
 from robot_rl_controllers.drive.plant import PlantFault, Sample
 from robot_rl_hardware.fci import faults
 from robot_rl_hardware.fci.objects import RigObjects
@@ -37,14 +38,27 @@ ENDING_TICKS = 5
 
 
 @kernel
-def unpack_pose(flat: Vector, p: Vector, quat: Vector) -> None:
-    """Write position and quaternion wxyz of a pose that came as 16 numbers in columns."""
-    m = np.empty((3, 3))
+def take(
+    columns: Vector, q: Vector, links: Vector, tool: Vector, anchors: Vector, axes: Vector, pose: Vector, p: Vector,
+    quat: Vector, J: Vector,
+) -> None:  # fmt: skip
+    """Fill in position (3,) and quaternion (4,) wxyz of the measured tool pose, and its Jacobian (6, 7) in B.
+
+    Args:
+        columns: (16,) the measured pose as it came, column by column.
+        q: (7,) joint positions [rad].
+        links, tool: of the arm, see `fr3_kinematics`.
+        anchors, axes, pose: scratch, (7, 3), (7, 3) and (7,).
+        p, quat, J: receive the result.
+    """
+    turn = np.empty((3, 3))
     for column in range(3):
-        p[column] = flat[12 + column]
+        p[column] = columns[12 + column]
         for row in range(3):
-            m[row, column] = flat[4 * column + row]
-    matrix_to_quat_into(quat, m)
+            turn[row, column] = columns[4 * column + row]
+    matrix_to_quat_into(quat, turn)
+    forward(links, tool, q, anchors, axes, pose)
+    jacobian(anchors, axes, pose, J)
 
 
 class FciPlant:
@@ -52,7 +66,6 @@ class FciPlant:
 
     Attributes:
         dt_s: One control period of the robot.
-        success: Share of the last 100 commands that reached the robot in time; 0 before the first.
     """
 
     dt_s = 0.001
@@ -67,15 +80,14 @@ class FciPlant:
         self.settings = settings
         self._objects = RigObjects({n: build(SceneObject, v, f"scene.{n}") for n, v in (scene or {}).items()})
         self._p, self._quat = np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0])
-        self.success = 0.0
         self._pf: Any = None
         self._robot: Any = None
         self._model: Any = None
         self._control: Any = None
         self._gripper: GripperClient | None = None
         self._pose = np.zeros(16)
-        self._columns = np.zeros(42)
-        self._J = self._columns.reshape(7, 6).T  # the robot's model gives columns
+        tool = np.array([*settings.p_FE[:2], FLANGE_M + settings.p_FE[2], *settings.quat_FE])
+        self._kinematics = LINKS, tool, np.zeros((7, 3)), np.zeros((7, 3)), np.zeros(7)
         self._sign = settings.wrench_sign
 
     # ----------------------------------------------------------------------------------------------------- opening
@@ -87,7 +99,7 @@ class FciPlant:
             RobotError: The robot cannot be reached or is not as the settings say.
             MissingDependency: pylibfranka is not installed.
         """
-        unpack_pose(np.eye(4).ravel(), np.zeros(3), np.zeros(4))  # compile before the first deadline
+        self._take(np.eye(4).ravel(), Sample())  # compile before the first deadline
         self._open()
         if self.settings.clear_at_start and _mode(self._robot.read_once()) == "Reflex":
             try:
@@ -108,6 +120,7 @@ class FciPlant:
             self._robot = pf.Robot(address, config)
             self._configure()
             self._model = self._robot.load_model()
+            self._check_kinematics(self._robot.read_once())
         except RobotError:
             self._release()
             raise
@@ -145,6 +158,19 @@ class FciPlant:
             raise RobotError(
                 f"the robot thinks that it carries {state.m_ee:.2f} kg, but a Franka Hand weighs 0.73 kg: "
                 "it would push upwards. Choose the Franka Hand as end effector in Desk, or set load_kg and p_FL"
+            )
+
+    def _check_kinematics(self, state: Any) -> None:
+        """Compare our Jacobian, which costs a tenth, with that of the robot's own description."""
+        sample = Sample()
+        sample.q[:] = state.q
+        self._take(np.array(state.O_T_EE), sample)
+        theirs = np.array(self._model.zero_jacobian(state)).reshape(7, 6).T
+        apart = np.abs(sample.J - theirs).max()
+        if not apart < FRAME_TOLERANCE:
+            raise RobotError(
+                f"the robot's description of itself and ours of an FR3 differ by {apart:.4f} in the tool's Jacobian; "
+                "this driver moves an FR3 only"
             )
 
     def _settled(self) -> Any:
@@ -211,16 +237,16 @@ class FciPlant:
         sample.dq[:] = state.dq
         sample.tau_prev[:] = state.tau_J_d
         self._pose[:] = state.O_T_EE
-        unpack_pose(self._pose, sample.p_BE, sample.quat_BE)
         sample.F_BE[:] = state.O_F_ext_hat_K
         sample.F_BE *= self._sign
-        self._columns[:] = self._model.zero_jacobian(state)
-        sample.J[:] = self._J
+        self._take(self._pose, sample)
         sample.coriolis[:] = self._model.coriolis(state)
         self._p, self._quat = sample.p_BE, sample.quat_BE
-        self.success = state.control_command_success_rate
         if self._gripper is not None:
             sample.width_m = self._gripper.width_m
+
+    def _take(self, columns: Vector, sample: Sample) -> None:
+        take(columns, sample.q, *self._kinematics, sample.p_BE, sample.quat_BE, sample.J)
 
     def write(self, tau: Vector, finger_m: float) -> None:
         """Answer with torques (7,) [N m] without gravity and each finger's position [m]; raises `PlantFault`."""
