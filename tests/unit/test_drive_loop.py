@@ -302,7 +302,7 @@ def test_a_robot_that_is_gone_is_a_fault_that_nothing_here_ends() -> None:
         rig.sentences.append(sentence)
         rig.loop.quit_reason = "the test is over" if "FAULT" in sentence else ""
 
-    rig.loop.machine._report = report
+    rig.loop.pilot.machine._report = report
     rig.run({20: pull_the_cable})
     seen.append(rig.read())
     assert seen[0].reason == "the test is over"

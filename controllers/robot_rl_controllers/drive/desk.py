@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -14,13 +13,11 @@ from robot_rl.robot import Executed
 from robot_rl_controllers.drive import records
 from robot_rl_controllers.drive.fr3_kinematics import JOINT_MARGIN_RAD, Q_MAX, Q_MIN
 from robot_rl_controllers.drive.interface import Mode
-from robot_rl_controllers.drive.plant import Sample, WithObjects
-from robot_rl_controllers.drive.records import Ask, state_text, unpack_compliance
+from robot_rl_controllers.drive.pilot import Pilot
+from robot_rl_controllers.drive.plant import Plant, Sample, WithObjects
+from robot_rl_controllers.drive.records import Ask, Board, state_text, unpack_compliance
 from robot_rl_controllers.drive.slots import Record
 from robot_rl_controllers.joint_motion import MotionLimits
-
-if TYPE_CHECKING:
-    from robot_rl_controllers.drive.loop import DriveLoop
 
 TELL_S = 0.5
 
@@ -36,14 +33,15 @@ class Desk:
         ticks: Control ticks done.
     """
 
-    def __init__(self, loop: DriveLoop, real_time: str) -> None:
-        self._loop, self._board, self._real_time = loop, loop.board, real_time
+    def __init__(self, pilot: Pilot, plant: Plant, board: Board, real_time: str) -> None:
+        self._pilot, self._board, self._real_time = pilot, board, real_time
+        self._dt_s = plant.dt_s
         self.ticks = self._missed = 0
         self._last_ns, self._last_robot_s = 0, 0.0
         self._told_s = 0.0
         self._answers: list[str] = []  # empty where a request was granted
         self._said: tuple[str, Executed | None] = ("", None)
-        self._objects = loop.plant if isinstance(loop.plant, WithObjects) and loop.board.objects else None
+        self._objects = plant if isinstance(plant, WithObjects) and board.objects else None
 
     def begin(self, sample: Sample) -> None:
         """Forget the time before control began."""
@@ -56,7 +54,7 @@ class Desk:
         if self._last_ns:
             histograms.period.add(start_ns - self._last_ns)
         self._last_ns = start_ns
-        gap = round((sample.robot_s - self._last_robot_s) / self._loop.plant.dt_s) - 1
+        gap = round((sample.robot_s - self._last_robot_s) / self._dt_s) - 1
         if gap > 0:
             self._missed += gap
         self._last_robot_s = sample.robot_s
@@ -78,30 +76,30 @@ class Desk:
                 self._answers.append(str(error))
 
     def _do(self, record: Record, now: float) -> None:
-        loop, numbers = self._loop, record.numbers
+        pilot, numbers = self._pilot, record.numbers
         ask = Ask(int(record.words[0]))
         if ask is Ask.STOP:
-            loop.guard.stop(record.text)
-            loop.fault(record.text, soft=False)
+            pilot.guard.stop(record.text)
+            pilot.fault(record.text, soft=False)
         elif ask is Ask.ACKNOWLEDGE:
-            loop.machine.acknowledge(record.text, now)
+            pilot.machine.acknowledge(record.text, now)
         elif ask is Ask.RECOVER:
-            p = loop.sample.p_BE
-            loop.machine.recover(now, (p[0], p[1], p[2]))
+            p = pilot.sample.p_BE
+            pilot.machine.recover(now, (p[0], p[1], p[2]))
         elif ask is Ask.COMPLIANCE:
-            loop.motion.set_compliance(unpack_compliance(numbers.tolist()))
+            pilot.motion.set_compliance(unpack_compliance(numbers.tolist()))
         elif ask is Ask.BEGIN_RESET:
-            loop.begin_reset(now)
+            pilot.begin_reset(now)
         elif ask is Ask.END_RESET:
-            loop.end_reset("" if record.words[1] else record.text or "the reset failed", float(numbers[0]))
+            pilot.end_reset("" if record.words[1] else record.text or "the reset failed", float(numbers[0]))
         elif ask is Ask.PLACE:
             self._place(numbers)
-        elif not loop.resetting:
-            raise RobotError(f"the arm is not being reset ({loop.machine.mode.name}: {loop.machine.reason})")
+        elif not pilot.resetting:
+            raise RobotError(f"the arm is not being reset ({pilot.machine.mode.name}: {pilot.machine.reason})")
         elif ask is Ask.MOVE_JOINTS:
-            loop.motion.follow_joints(loop.sample, numbers[:7], MOVES)
+            pilot.motion.follow_joints(pilot.sample, numbers[:7], MOVES)
         elif ask is Ask.STREAM:
-            loop.motion.hold(loop.sample)
+            pilot.motion.hold(pilot.sample)
 
     def _place(self, numbers: Vector) -> None:
         if self._objects is None:
@@ -113,9 +111,10 @@ class Desk:
 
     # Tidings -----------------------------------------------------------------------------------------------------
 
-    def publish(self, now: float, tau: Vector | None, executed: Executed, sequence: int) -> None:
+    def publish(self, now: float, tau: Vector | None) -> None:
         """Tell the parent the newest reading, the mode, and what was made of the newest command."""
-        loop, slot, s = self._loop, self._board.state, self._loop.sample
+        pilot, slot, s = self._pilot, self._board.state, self._pilot.sample
+        executed, machine = pilot.executed, pilot.machine
         n, words = slot.numbers, slot.words
         n[records.STAMP], n[records.ROBOT_S], n[records.WIDTH] = s.stamp_s, s.robot_s, s.width_m
         n[records.Q], n[records.DQ], n[records.P], n[records.QUAT] = s.q, s.dq, s.p_BE, s.quat_BE
@@ -124,9 +123,8 @@ class Desk:
         n[records.DONE_P], n[records.DONE_QUAT] = executed.p_BE, executed.quat_BE
         if self._objects is not None:
             self._objects.object_poses(n[records.OBJECTS :])
-        machine = loop.machine
-        words[records.MODE] = Mode.RESETTING if loop.resetting and not machine.held else machine.mode
-        words[records.SEQUENCE], words[records.CLOSING] = sequence, loop.closing
+        words[records.MODE] = pilot.mode
+        words[records.SEQUENCE], words[records.CLOSING] = pilot.sequence, pilot.closing
         words[records.DONE_CLOSE], words[records.DONE_STOPPED] = executed.close_gripper, executed.stopped
         words[records.RECOVERIES] = machine.recoveries_left(now)
         words[records.TICKS], words[records.MISSED] = self.ticks, self._missed
@@ -150,7 +148,7 @@ class Desk:
 
     def _tell(self) -> None:
         counts: dict[str, int] = {}
-        for more in (self._loop.guard.totals, self._loop.machine.counts):
+        for more in (self._pilot.guard.totals, self._pilot.machine.counts):
             for name, number in more.items():
                 counts[name] = counts.get(name, 0) + number
         slow = self._board.slow
