@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -48,8 +49,9 @@ def follow(runner: Runner, name: str) -> Path3 | Row:
     out.unlink(missing_ok=True)
     with contextlib.ExitStack() as stack:
         driver = stack.enter_context(driver_of(name, runner.work))
-        command = [sys.executable, str(Path(__file__)), str(out), *driver]
-        ended = runner.run(f"ros-trace-{out.stem}", command, TIMEOUT_S)
+        command = [sys.executable, "-m", "verify.ros_tracking", str(out), *driver]
+        path = os.pathsep.join(filter(None, [str(runner.root / "scripts"), os.environ.get("PYTHONPATH", "")]))
+        ended = runner.run(f"ros-{out.stem}", command, TIMEOUT_S, {"PYTHONPATH": path})
     if ended.status != 0 or not out.is_file():
         what = f"the trace through the {name}"
         return Row(stage=STAGE, what=what, measured=ended.how(), bar="ends with status 0", holds=False)
