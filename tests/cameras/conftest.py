@@ -21,7 +21,7 @@ import pytest
 # Before anything imports rclpy: discovery on this machine only, and the log of nodes out of the home folder.
 os.environ.update(ROS_AUTOMATIC_DISCOVERY_RANGE="LOCALHOST", ROS_LOCALHOST_ONLY="1", ROS_PYTHON_CHECK_FIELDS="1")
 
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 
 class Waiting:
@@ -126,7 +126,18 @@ def domain(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.M
 @contextmanager
 def _camera_node(domain: int, *words: str) -> Iterator[subprocess.Popen[str]]:
     """Run `robot-rl node camera` and end it as Ctrl-C does; its end must be clean."""
-    command = [sys.executable, "-m", "robot_rl", "node", "camera", "--domain", str(domain), *words]
+    command = [
+        sys.executable,
+        "-X",
+        "faulthandler",
+        "-m",
+        "robot_rl",
+        "node",
+        "camera",
+        "--domain",
+        str(domain),
+        *words,
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None

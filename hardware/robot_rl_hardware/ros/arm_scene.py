@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+_DEPTH = 4
 _KEPT = 8  # instants remembered per topic while the others are on their way
-_PATIENCE_NS = 50_000_000  # a topic that lags by more is not waited for
+_PATIENCE_NS = 100_000_000  # a topic that lags by more has ended, or is lost, and is not waited for
 _SET_BACK_NS = 1_000_000_000  # a stamp older by this much tells of a clock that was set back
 _JOINTS, _GRIPPER = "joint_states", "gripper/joint_states"
 
@@ -78,7 +79,9 @@ class ArmSceneFeed:
             except WireError as error:
                 log.warning("%s/%s: %s", self.namespace, topic, error)
 
-        node.create_subscription(kind, f"{self.namespace}/{topic}", heard, qos.newest())
+        few = qos.newest()
+        few.depth = _DEPTH  # a busy machine shall not lose one topic of an instant and keep another
+        node.create_subscription(kind, f"{self.namespace}/{topic}", heard, few)
 
     def wait_newer(self, number: int, timeout_s: float) -> ArmScene | None:
         """Return the newest scene once it comes after the one with a number, or None if none does in time."""
@@ -92,12 +95,9 @@ class ArmSceneFeed:
             kept[stamp] = value
             while len(kept) > _KEPT:
                 del kept[next(iter(kept))]
-            joints = self._kept.get(_JOINTS)
-            if not joints:
-                return
-            complete = stamp in joints and all(stamp in values for values in self._kept.values())
-            lagging = self._newest is None or stamp - self._newest.stamp_ns > _PATIENCE_NS
-            if complete or (topic == _JOINTS and lagging):
+            if stamp in self._kept.get(_JOINTS, ()) and all(
+                stamp in values or stamp - next(reversed(values)) > _PATIENCE_NS for values in self._kept.values()
+            ):
                 self._show(stamp)
 
     def _show(self, stamp: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
@@ -13,6 +14,11 @@ from robot_rl_hardware.ros.arm_scene import ArmSceneFeed
 
 if TYPE_CHECKING:
     from rclpy.node import Node
+
+
+# One thread at a time is inside OpenGL: several cameras have a thread and a context each, and software renderers are
+# not all safe against one compiling or closing while another draws. A picture takes a millisecond or two.
+_DRAWING = threading.Lock()
 
 
 class TwinCamera:
@@ -52,7 +58,8 @@ class TwinCamera:
                 f"the twin's scene has no camera '{self._camera}'; it has {', '.join(have)}."
                 f"{nearest(self._camera, have)}"
             )
-        self._scene.render(self._camera, s.height, s.width)  # opens OpenGL now, rather than in the first frame
+        with _DRAWING:
+            self._scene.render(self._camera, s.height, s.width)  # opens OpenGL now, rather than in the first frame
         self._next_s = time.monotonic()
         return CameraInfo(what=f"twin, {self._camera}", width=s.width, height=s.height, fps=float(s.fps))
 
@@ -71,11 +78,13 @@ class TwinCamera:
         age_s = (self._node.get_clock().now().nanoseconds - scene.stamp_ns) * 1e-9
         stamp_s = time.monotonic() - max(age_s, 0.0)
         self._scene.show(scene.q, scene.width_m, scene.objects)
-        picture = self._scene.render(self._camera, self._settings.height, self._settings.width)
+        with _DRAWING:
+            picture = self._scene.render(self._camera, self._settings.height, self._settings.width)
         return Frame(picture, stamp_s, self._number, scene.stamp_ns)
 
     def close(self) -> None:
         """Free the renderer."""
         if self._scene is not None:
-            self._scene.close()
+            with _DRAWING:
+                self._scene.close()
             self._scene = None
