@@ -171,6 +171,10 @@ def test_a_stop_during_a_reset_ends_the_reset(driver: ProcessDriver) -> None:
     driver.stop("enough")
     wait_for(driver, lambda r: r.mode is Mode.STOPPED and np.abs(r.state.V_BE).max() < 0.01, "rest")
     assert driver.read().reason == "enough"
+    driver.acknowledge("a test")
+    driver.begin_reset(request)  # at once: the one before must not meddle with it
+    ended = wait_for(driver, lambda r: r.mode is not Mode.RESETTING, "the end of the reset")
+    assert ended.mode is Mode.RUN, ended.reason
 
 
 def test_compliance_changes_and_what_is_none_is_refused(driver: ProcessDriver) -> None:

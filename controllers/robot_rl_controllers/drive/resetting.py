@@ -126,11 +126,25 @@ class Resets:
             thread.join(JOIN_S)
 
     def _begin(self, routine: Callable[[ResetMotion], None], open_m: float, *, opens: bool) -> None:
+        if self._driver.read().mode is not Mode.RESETTING:
+            self._let_end()
         self._driver.ask(Ask.BEGIN_RESET)
         name = f"{self._driver.name}-reset"
         # A daemon: when its process ends, a reset must not keep it alive, for then the driver brakes.
         self._thread = threading.Thread(target=self._run, args=(routine, open_m, opens), name=name, daemon=True)
         self._thread.start()
+
+    def _let_end(self) -> None:
+        """Wait for a reset that the driver ended to notice, or it would take the next one for its own.
+
+        Raises:
+            RobotError: It does not notice.
+        """
+        thread = self._thread
+        if thread is not None:
+            thread.join(JOIN_S)
+            if thread.is_alive():
+                raise RobotError("the reset before this one has not ended yet; this machine is too busy, try again")
 
     def _run(self, routine: Callable[[ResetMotion], None], open_m: float, opens: bool) -> None:
         failure = ""
