@@ -37,7 +37,7 @@ def write_page(path: Path, out: Path) -> Path:
         f'<p class="verdict">{text(_verdict(episode))}</p>',
         cards(_headline(episode)),
         f'<div class="notes">{notes}</div>' if notes else "",
-        section("Film", *(_film(*found) for found in episode.cameras().items())),
+        section("Film", _films(episode)),
         section("Actions", panels(_actions(episode, steps)), empty="There is no complete step."),
         section("Observation", panels(_observation(episode, steps))),
         section("Reward and timing", panels(_reward_and_timing(steps))),
@@ -81,6 +81,11 @@ def _headline(episode: Episode) -> list[tuple[str, str, str]]:
     ]
 
 
+def _films(episode: Episode) -> str:
+    films = "".join(_film(*found) for found in episode.cameras().items())
+    return f'<div style="display: grid; gap: .8rem">{films}</div>' if films else ""
+
+
 def _film(camera: tuple[str, bool], frames: Frames) -> str:
     import cv2
 
@@ -106,17 +111,23 @@ def _time_s(steps: Steps) -> NDArray[np.float64]:
     return 1e-9 * (steps.stamp_ns - steps.stamp_ns[0])
 
 
-def _curves(x: NDArray[np.float64], columns: Sequence[tuple[str, NDArray[Any], str, str]], unit: str) -> Draw:
-    """Return a panel of columns over time: (label, values, colour, line style)."""
+def _curves(steps: Steps, columns: Sequence[tuple[str, NDArray[Any], str, str]], unit: str) -> Draw:
+    """Return a panel of columns over time: (label, values, colour, line style); shaded where a person acted."""
+    x = _time_s(steps)
+    human = np.array([source == "human" for source in steps.source])
 
     def draw(axes: Any) -> bool:
         if not len(x) or not any(np.isfinite(values).any() for _, values, _, _ in columns):
             return False
         for label, values, colour, style in columns:
             axes.plot(x, values, color=colour, linestyle=style, label=label)
+        if human.any():
+            axes.fill_between(
+                x, 0, 1, where=human, step="post", transform=axes.get_xaxis_transform(), color=ORANGE, alpha=0.15, lw=0
+            )
         axes.set_xlabel("time [s]")
         axes.set_ylabel(unit)
-        if len(columns) > 1:
+        if sum(not label.startswith("_") for label, *_ in columns) > 1:
             axes.legend(loc="best", handlelength=1.4)
         return True
 
@@ -135,11 +146,12 @@ def _actions(episode: Episode, steps: Steps) -> list[str]:
         for k in range(first, min(first + size, steps.action.shape[1])):
             colour = COLOURS[(k - first) % len(COLOURS)]
             changed = not np.array_equal(steps.action[:, k], steps.executed[:, k], equal_nan=True)
-            axis = f"{k - first}" if size > 1 else "executed"
-            columns.append((axis, steps.executed[:, k], colour, "-"))
+            columns.append((str(k - first), steps.executed[:, k], colour, "-"))
             if changed:
-                columns.append((f"{axis} asked", steps.action[:, k], colour, ":"))
-        made.append(panel(f"action-{name}", name, _curves(_time_s(steps), columns, "executed, in [-1, 1]")))
+                columns.append(("_asked", steps.action[:, k], colour, ":"))  # matplotlib leaves _ out of a legend
+        asked = any(label == "_asked" for label, *_ in columns)
+        unit = "executed; dotted: asked for" if asked else "executed"
+        made.append(panel(f"action-{name}", name, _curves(steps, columns, unit)))
         first += size
     return made
 
@@ -154,7 +166,7 @@ def _observation(episode: Episode, steps: Steps) -> list[str]:
             (str(k - first), steps.state[:, k], COLOURS[(k - first) % len(COLOURS)], "-" if k - first < 6 else "--")
             for k in range(first, min(first + int(size), steps.state.shape[1]))
         ]
-        made.append(panel(f"state-{name}", name, _curves(_time_s(steps), columns, str(unit))))
+        made.append(panel(f"state-{name}", name, _curves(steps, columns, str(unit))))
         first += int(size)
     return made
 
@@ -162,13 +174,12 @@ def _observation(episode: Episode, steps: Steps) -> list[str]:
 def _reward_and_timing(steps: Steps) -> list[str]:
     if not len(steps):
         return []
-    x = _time_s(steps)
-    made = [panel("reward", "reward", _curves(x, [("reward", steps.reward, BLUE, "-")], "reward"))]
+    made = [panel("reward", "reward", _curves(steps, [("reward", steps.reward, BLUE, "-")], "reward"))]
     for i, (name, values) in enumerate(steps.timing.items()):
-        made.append(panel(f"timing-{i}", name, _curves(x, [(name, values, GREY, "-")], "ms")))
+        made.append(panel(f"timing-{i}", name, _curves(steps, [(name, values, GREY, "-")], "ms")))
     version = steps.policy_version.astype(float)
     if len(set(version)) > 1:
-        made.append(panel("version", "policy", _curves(x, [("version", version, ORANGE, "-")], "updates")))
+        made.append(panel("version", "policy", _curves(steps, [("version", version, ORANGE, "-")], "updates")))
     return made
 
 
