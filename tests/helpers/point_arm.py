@@ -18,6 +18,7 @@ import numpy as np
 from robot_rl.errors import RobotError
 from robot_rl.robot import ArmCommand, Executed, ResetRequest, RobotState
 from robot_rl.task import Compliance, Task
+from robot_rl_controllers.drive.fr3_kinematics import HOME_Q
 from robot_rl_controllers.drive.interface import Mode, Reading
 from robot_rl_controllers.guard import Guard
 from robot_rl_controllers.safety import SafetyMachine
@@ -38,7 +39,7 @@ class PointArm:
         self._goal_q: np.ndarray | None = None
         self._sequence, self._closing, self._width = 0, False, 0.08
         self._objects = {name: np.array([*obj.pos_m, *obj.quat]) for name, obj in task.scene.items()}
-        self._p, self._quat, self._q = np.array([0.45, 0.0, 0.25]), np.array([0.0, 1.0, 0.0, 0.0]), np.zeros(7)
+        self._p, self._quat, self._q = np.array([0.45, 0.0, 0.25]), np.array([0.0, 1.0, 0.0, 0.0]), np.array(HOME_Q)
         self._target = self._p.copy()
         self._executed = Executed(self._p, self._quat, False)
         self.compliance = task.compliance
