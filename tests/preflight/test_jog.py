@@ -90,3 +90,15 @@ def test_a_jog_is_never_set_faster_than_allowed() -> None:
     assert jogger.fraction == MAX_FRACTION
     with pytest.raises(ConfigError, match=r"up to 0\.05"):
         JogConfig(fraction=0.2)
+
+
+def test_nothing_is_asked_of_the_arm_before_a_key_is_pressed() -> None:
+    jogger = Jogger()
+    for key in ("x", "-", "+", "space"):
+        jogger.press(key, 0.0)
+        assert not jogger.asked
+    for key in ("g", "w"):
+        jogger.press(key, 0.0)
+        assert jogger.asked
+        jogger.forget()
+        assert not jogger.asked

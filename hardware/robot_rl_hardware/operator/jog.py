@@ -75,35 +75,45 @@ class Jogger:
     """The target of an arm that is jogged.
 
     It moves along one axis at a time, only within `grant_s` of a press of that axis' key, and stands still otherwise.
+
+    Attributes:
+        asked: Whether a key has asked for anything since the beginning, or since the target was dropped. Until then
+            there is no reason to command the arm at all.
+        fraction: Share of the full speeds.
+        close_gripper: What the gripper is told.
     """
 
     def __init__(self, config: JogConfig | None = None) -> None:
         self.config = config or JogConfig()
         self.fraction = self.config.fraction
         self.close_gripper = False
+        self.asked = False
         self._pose: tuple[Vector, Vector] | None = None
         self._axis, self._sign, self._until_s = 0, 0.0, -math.inf
         self._last_s = math.nan
 
     @property
     def synchronised(self) -> bool:
-        """Whether there is a target; `hold_measured` makes one."""
+        """Whether there is a target."""
         return self._pose is not None
 
     def forget(self) -> None:
         """Drop the target and the motion: what follows begins at the measured pose."""
         self._pose = None
         self._until_s = -math.inf
+        self.asked = False
 
     def press(self, key: str, now_s: float) -> bool:
         """Take a key and return whether it is one of jogging. Any key that is not a motion ends the motion."""
         if key in MOTIONS:
             self._axis, self._sign = MOTIONS[key]
             self._until_s = now_s + self.config.grant_s
+            self.asked = True
             return True
         self._until_s = -math.inf
         if key == "g":
             self.close_gripper = not self.close_gripper
+            self.asked = True
         elif key in "-_":
             self.fraction = max(self.fraction / 2.0, MAX_FRACTION / 16.0)
         elif key in "+=":

@@ -102,7 +102,7 @@ def jogging(client: ArmClient, keyboard: Keyboard, panel: Panel, jogger: Jogger,
 
 
 class Driving:
-    """Sends where the arm shall be, as long as it runs."""
+    """Sends where the arm shall be, from the first key on and as long as it runs."""
 
     def __init__(self, client: ArmClient, jogger: Jogger) -> None:
         self.client, self.jogger = client, jogger
@@ -113,10 +113,11 @@ class Driving:
         if not view.fresh or view.told_mode != "RUN" or view.p_BE is None or view.quat_BE is None:
             self.jogger.forget()
             return
-        fresh_start = not self.jogger.synchronised
-        if fresh_start:
+        if not self.jogger.asked:  # another program may command the arm, and be discovered only later
             self.jogger.close_gripper = view.closing
-        elif (newest := self.client.newest_answer()) is not None:
+            return
+        fresh_start = not self.jogger.synchronised
+        if not fresh_start and (newest := self.client.newest_answer()) is not None:
             stamp_ns, answer = newest
             # Answers to requests from before, ours or of others, say nothing about this motion.
             if stamp_ns >= self._first_ns and answer.events and not answer.stopped:
@@ -131,11 +132,9 @@ def ticks(client: ArmClient, keyboard: Keyboard, ended: Callable[[], bool]) -> I
     next_s = time.monotonic()
     while not ended():
         next_s = max(next_s + 1.0 / JOG_HZ, time.monotonic())
-        keys: list[str] = []
-        while (left_s := next_s - time.monotonic()) > 0.0:
+        keys = keyboard.read()  # also when the loop is late: the key that stops is heard in every tick
+        while "space" not in keys and (left_s := next_s - time.monotonic()) > 0.0:
             keys += keyboard.read(left_s)
-            if "space" in keys:
-                break
         yield client.view(), keys
 
 
