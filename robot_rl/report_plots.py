@@ -234,7 +234,7 @@ def pace(run: RunData, numerator: str, denominator: str, *, target: float = math
         axes.plot(t[1:][grown], ratio, color=BLUE)
         if math.isfinite(target):
             axes.axhline(target, color=ORANGE, linestyle="--", label=f"asked for: {target:g}")
-        axes.set_ylim(0, 1.15 * np.nanmax([*ratio, target]))
+        axes.set_ylim(0, 1.15 * float(np.nanmax([*ratio, target])) or 1.0)  # nothing may have happened yet
         return finish(axes, "t_s", ylabel=ylabel, legend=math.isfinite(target))
 
     return draw

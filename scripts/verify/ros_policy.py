@@ -61,7 +61,7 @@ def judge(run: Path) -> list[Row]:
     rows = read_jsonl(run / f"eval-{LABEL}.jsonl")
     real, lock_step = success_summary(rows), success_summary(read_jsonl(run / "eval-final.jsonl"))
     held = sorted({str(row.get("reason")) for row in rows if not row.get("success")})
-    apart = 100.0 * (lock_step.rate - real.rate)
+    apart = round(100.0 * (lock_step.rate - real.rate), 6)
     note = f" ({real.successes} of {real.n}; lock-step {lock_step.successes} of {lock_step.n})"
     if held:
         note += "; failures: " + ", ".join(held)[:300]
