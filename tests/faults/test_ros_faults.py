@@ -39,7 +39,7 @@ HELD = ("HOLD", "STOPPED")
 
 # An actor that practises with random actions; it tells of each step. Arguments: seed, then settings.
 ACTOR = """
-import json, sys
+import json, sys, time
 import numpy as np
 from robot_rl.build import make_env
 from robot_rl.config import compose
@@ -56,6 +56,8 @@ while True:
             ended = terminated or truncated
             told = {"truncated": truncated, "reason": info["reason"], "events": list(info["guard_events"])}
             print(json.dumps(told), flush=True)
+            while "image" in info["reason"]:  # it does not go on without pictures
+                time.sleep(0.1)
     except RobotError as e:
         print(json.dumps({"refused": str(e)}), flush=True)
 """

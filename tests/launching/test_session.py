@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import signal
 from collections.abc import Callable
 from pathlib import Path
@@ -60,7 +61,7 @@ def test_a_session_trains_and_its_rows_tell_how_it_kept_time(session: Callable[.
     assert samples["latency/final/period_ms"]
     report = (tmp_path / "small" / "report.html").read_text()
     assert "Control period" in report
-    ends = [line.partition(" has ended")[0] for line in run.out.read_text().splitlines() if " has ended" in line]
+    ends = re.findall(r"^(\w+) has ended", run.out.read_text(), re.MULTILINE)
     assert ends == ["train", "cameras", "arm"]
 
 
@@ -72,6 +73,6 @@ def test_ctrl_c_in_practice_saves_and_ends_in_order(session: Callable[..., Any],
     run.process.send_signal(signal.SIGINT)
     assert run.ended() == 0, run.words()
     assert "robot-rl train resume=" in run.words()
-    ends = [line.partition(" has ended")[0] for line in run.out.read_text().splitlines() if " has ended" in line]
+    ends = re.findall(r"^(\w+) has ended", run.out.read_text(), re.MULTILINE)
     assert ends == ["train", "arm"]
     assert list((tmp_path / "small" / "checkpoints").glob("*"))
