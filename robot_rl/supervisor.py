@@ -14,7 +14,7 @@ import os
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -28,6 +28,7 @@ USER_ERROR = 2
 PARENT = "ROBOT_RL_SUPERVISOR"
 _PR_SET_PDEATHSIG = 1
 _BACKOFF_FIRST_S, _BACKOFF_MOST_S = 0.2, 10.0
+_NICE = 10
 
 
 class ProcessFailed(RobotRLError):
@@ -63,11 +64,14 @@ class Supervisor:
         folder: Where `NAME.log` of each process goes.
         config: Settings.
         env: Further environment variables of each process, by name.
+        yielding: Processes that get a processor only when no other wants it: beside a robot in real time, a learner
+            may be late and a control loop may not.
     """
 
     folder: Path
     config: SupervisorConfig
     env: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
+    yielding: Collection[str] = ()
     restarts: int = 0
     _children: dict[str, _Child] = field(default_factory=dict)
 
@@ -156,6 +160,8 @@ class Supervisor:
         except OSError as e:
             self._release(child)
             raise StorageError(f"could not start {child.name}: {e.strerror or e}") from e
+        if child.name in self.yielding:
+            _let_yield(child.process.pid)
         child.starts += 1
         child.state = "running"
         log.info("%s runs as process %d", child.name, child.process.pid)
@@ -201,3 +207,15 @@ def die_with_supervisor() -> None:
         ctypes.CDLL(None, use_errno=True).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
     if os.getppid() != int(parent):  # it died before the line above
         os.kill(os.getpid(), signal.SIGTERM)
+
+
+def _let_yield(pid: int) -> None:
+    """Lower a process's claim to the processors, and that of its session.
+
+    Linux shares processors among sessions first (autogroups), so the process's own niceness alone would change nothing
+    between processes of different sessions.
+    """
+    with contextlib.suppress(OSError):
+        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(str(_NICE))

@@ -161,7 +161,7 @@ def run(
             with shown(folder, settings, lambda: {}):
                 outcome.complete = train_single(folder, settings, env, stopping)
         else:
-            outcome.complete = _train_beside(folder, settings, stopping, session, options)
+            outcome.complete = _train_beside(folder, settings, stopping, session, options, env.real_time)
         seconds["training"] = before_s + time.monotonic() - began_s
         if outcome.complete:
             say(f"training took {seconds['training']:.0f} s")
@@ -185,8 +185,10 @@ def refuse_for_one_robot(settings: Settings) -> None:
         )
 
 
-def _train_beside(folder: Path, settings: Settings, stopping: Stopping, session: int, options: Sequence[str]) -> bool:
-    with processes(folder, settings, session, options) as (supervisor, start_actors):
+def _train_beside(
+    folder: Path, settings: Settings, stopping: Stopping, session: int, options: Sequence[str], real_time: bool
+) -> bool:
+    with processes(folder, settings, session, options, real_time) as (supervisor, start_actors):
         if settings.algorithm == "rlpd":
             start_actors()
         with shown(folder, settings, supervisor.states):

@@ -29,7 +29,7 @@ def actor_names(settings: Settings) -> list[str]:
 
 @contextlib.contextmanager
 def processes(
-    folder: Path, settings: Settings, session: int = 0, options: Sequence[str] = ()
+    folder: Path, settings: Settings, session: int = 0, options: Sequence[str] = (), real_time: bool = False
 ) -> Iterator[tuple[Supervisor, Callable[[], None]]]:
     """Start the learner; yield the supervisor and a function that starts the actors.
 
@@ -38,6 +38,7 @@ def processes(
         settings: All settings; a link address of "ipc://" becomes a private socket.
         session: How often this run was resumed: actors draw other starts each time.
         options: Further command-line options of every process.
+        real_time: The robot does not wait: the learner gives way to the actor and to the robot's own processes.
     """
     private = tempfile.mkdtemp(prefix="robot_rl-")
     address = settings.link.address
@@ -46,6 +47,7 @@ def processes(
     common = ["--run", str(folder), *options, f"link.address={address}"]
     names = actor_names(settings)
     supervisor = Supervisor(folder / "logs", settings.supervisor, dict.fromkeys(names, ACTOR_ENV))
+    supervisor.yielding = (LEARNER,) if real_time else ()
 
     def start_actors() -> None:
         for i, name in enumerate(names):

@@ -149,3 +149,14 @@ def test_no_process_outlives_its_supervisor(tmp_path: Path) -> None:
     while Path(f"/proc/{orphan}").exists() and "Z" not in Path(f"/proc/{orphan}/stat").read_text().split(")")[1][:3]:
         assert time.monotonic() < deadline_s, "it still runs"
         time.sleep(0.01)
+
+
+def test_a_yielding_process_has_a_lower_claim_than_the_others(tmp_path):
+    supervisor = Supervisor(tmp_path, SupervisorConfig(), yielding=("learner",))
+    try:
+        for name in ("learner", "actor0"):
+            supervisor.add(name, lambda _: [sys.executable, "-c", "import time; time.sleep(600)"])
+        claims = {name: os.getpriority(os.PRIO_PROCESS, supervisor.pid(name)) for name in ("learner", "actor0")}
+        assert claims["learner"] > claims["actor0"]
+    finally:
+        supervisor.close()
