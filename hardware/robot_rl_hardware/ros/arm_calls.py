@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from types import TracebackType
 from typing import Any
 
@@ -88,6 +89,8 @@ class ArmCalls:
         except RobotError:
             self.status()  # says what to do
         self._stop.publish(text)
+        with contextlib.suppress(RobotError):  # the topic carries the reason; the service follows whatever came of it
+            wait_until(lambda: self._newest.get("mode") == "STOPPED", 0.3, "the stop")
         done, message = self.trigger("stop")
         try:
             wait_until(lambda: self._newest.get("mode") in ("STOPPED", "FAULT", "CLOSED"), self._patience_s, "the stop")
