@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from verify.children import descendants
 
 from robot_rl.jsonl import read_json, read_jsonl
 
@@ -65,14 +66,34 @@ def test_a_session_trains_and_its_rows_tell_how_it_kept_time(session: Callable[.
     assert ends == ["train", "cameras", "arm"]
 
 
-def test_ctrl_c_in_practice_saves_and_ends_in_order(session: Callable[..., Any], tmp_path: Path) -> None:
-    run = session(settings="learner.total_env_steps=100000")
+def test_a_killed_learner_comes_back_and_ctrl_c_saves_and_ends_in_order(
+    session: Callable[..., Any], tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    run = session(settings="learner.total_env_steps=100000 supervisor.restarts=100")
     run.patience_s = PATIENCE_S
     replay = tmp_path / "small" / "replay"
-    run.wait_for(lambda: any(p.stat().st_size > 100 for p in replay.glob("*")), "the first steps of practice")
+
+    def logged() -> int:
+        return sum(p.stat().st_size for p in replay.glob("*"))
+
+    for _ in range(request.config.getoption("--repeat")):
+        run.wait_for(lambda: logged() > 100, "the first steps of practice")
+        learner = next(pid for pid in descendants(run.process.pid) if "learner" in command_of(pid))
+        os.kill(learner, signal.SIGKILL)
+        run.wait_for(lambda learner=learner: not run.lives(learner), "its end")
+        before = logged()
+        run.wait_for(lambda before=before: logged() > before, "practice that goes on")
     run.process.send_signal(signal.SIGINT)
     assert run.ended() == 0, run.words()
     assert "robot-rl train resume=" in run.words()
     ends = re.findall(r"^(\w+) has ended", run.out.read_text(), re.MULTILINE)
     assert ends == ["train", "arm"]
     assert list((tmp_path / "small" / "checkpoints").glob("*"))
+
+
+def command_of(pid: int) -> list[str]:
+    """Return the words of a process; none if it has gone."""
+    try:
+        return Path(f"/proc/{pid}/cmdline").read_text().split("\0")
+    except OSError:
+        return []
