@@ -152,7 +152,8 @@ def test_every_quoted_command_has_its_options_and_settings(
         settings = [w for w in words if "=" in w and not w.startswith("-")]
         folders = [after for before, after in itertools.pairwise(words) if before == "--config-dir"]
         if kind:
-            config.check_overrides([s for s in settings if not s.endswith(".yaml")], NODES[kind], folders)
+            with config._tree(folders):
+                config.check_overrides([s for s in settings if not s.endswith(".yaml")], NODES[kind], folders)
         elif settings:
             own = SETTINGS[command]
             config.check_sweep([s for s in settings if s.partition("=")[0] not in own], folders)
