@@ -97,11 +97,27 @@ class Messages:
         self._wrench_stamped, self._wrench = types["geometry_msgs/msg/WrenchStamped"], types["geometry_msgs/msg/Wrench"]
         self._vector, self._step = types["geometry_msgs/msg/Vector3"], types[STEP_TYPE]
         self._none = np.zeros(0)
+        self._definitions = {kind: self._define(kind) for kind in {*TYPES.values(), *map(type_of, ("", OBJECTS))}}
+        self._warm_up()
 
     def definition(self, type_name: str) -> bytes:
         """Return the text of a type and of all types in it, as the file holds it."""
+        return self._definitions[type_name]
+
+    def _define(self, type_name: str) -> bytes:
         text, _ = self.store.generate_msgdef(type_name, ros_version=2)
         return (STEP_DEFINITION + text[text.index("====") :] if type_name == STEP_TYPE else text).encode()
+
+    def _warm_up(self) -> None:
+        """Encode one message of each kind: rosbags compiles the code for it, which no other thread can interrupt."""
+        three, quat, six, none = np.zeros(3), np.array([1.0, 0.0, 0.0, 0.0]), np.zeros(6), np.zeros(0, np.float32)
+        self.robot(RobotState(0.0, six, six, three, quat, six, six, 0.0, False, {"any": np.zeros(7)}), 0, [])
+        self.image("any", False, b"", "png", 0)
+        arrays = dict.fromkeys(("state", "action", "executed", "next_state", "timing_ms"), none)
+        numbers = dict.fromkeys(("reward", "state_age_ms", "period_ms", "action_latency_ms"), 0.0)
+        words: dict[str, Any] = {"source": "", "reason": "", "guard_events": [], "timing_names": []}
+        flags = dict.fromkeys(("terminated", "truncated", "success"), False)
+        self.step({"index": 0, "policy_version": 0, **arrays, **numbers, **words, **flags}, 0, 0)
 
     def decode(self, type_name: str, data: bytes) -> Any:
         """Return a message as an object with the fields of its type."""

@@ -135,11 +135,12 @@ def decode_picture(data: bytes | NDArray[np.uint8]) -> Picture:
 
 
 def check_dependencies(pictures: bool) -> None:
-    """Raise `MissingDependency` unless what writing needs is installed, and load it."""
+    """Raise `MissingDependency` unless what writing needs is installed, and load it, so that no loop waits for that."""
     messages()
     _mcap_writer()
     if pictures:
-        _opencv()
+        for kind in ("png", "jpeg"):
+            encode(np.zeros((8, 8, 3), np.uint8), kind)
 
 
 def _mcap_writer() -> Any:
