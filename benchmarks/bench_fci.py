@@ -44,7 +44,7 @@ def drive(seconds: float) -> tuple[Reading, dict[str, tuple[np.ndarray, np.ndarr
     """Follow a sine for a time and return the last reading, the histograms, and why it did not run, if it did not."""
     with Simulator() as robot:
         task, cell = cast(Task, Reach()), Cell(name="sim", address=robot.host)
-        driver = make_driver(task, cell, realtime="ignore", gripper="none")
+        driver = make_driver(task, cell, gripper="none")
         driver.start()
         try:
             start = driver.read().state
@@ -69,7 +69,7 @@ def drive(seconds: float) -> tuple[Reading, dict[str, tuple[np.ndarray, np.ndarr
 def reading_us(n: int = 5000) -> float:
     """Return the median time [us] from a state's arrival to the sample that the loop reads, where its clock starts."""
     with Simulator(lenient=True) as robot:
-        plant = FciPlant(FciSettings(address=robot.host, realtime="ignore", gripper="none"))
+        plant = FciPlant(FciSettings(address=robot.host, gripper="none"))
         plant.connect()
         times, sample = np.empty(n), Sample()
         for i in range(n):

@@ -35,7 +35,7 @@ class Rig:
             task.limits = dataclasses.replace(task.limits, command_age_s=1.0)
         self.robot = simulator
         cell = Cell(name="sim", address=simulator.host)
-        self.driver: ProcessDriver = make_driver(task, cell, realtime="ignore", gripper="none")
+        self.driver: ProcessDriver = make_driver(task, cell, gripper="none")
         self._sequence = 0
 
     def __enter__(self) -> Rig:

@@ -112,7 +112,7 @@ from robot_rl.cell import Cell
 from robot_rl.robot import ArmCommand
 from robot_rl_hardware.fci.driver import make_driver
 from robot_rl_tasks.reach import Reach
-driver = make_driver(Reach(), Cell(name="sim", address=sys.argv[1]), realtime="ignore", gripper="none")
+driver = make_driver(Reach(), Cell(name="sim", address=sys.argv[1]), gripper="none")
 driver.start()
 state, sequence = driver.read().state, 0
 while True:
@@ -130,7 +130,7 @@ def rest(patient_simulator: Simulator) -> Callable[..., None]:
     """Connect anew, and find the robot idle and still."""
 
     def look(**settings: Any) -> None:
-        plant = FciPlant(FciSettings(address=patient_simulator.host, realtime="ignore", gripper="none", **settings))
+        plant = FciPlant(FciSettings(address=patient_simulator.host, gripper="none", **settings))
         plant.connect()
         try:
             sample = Sample()

@@ -23,7 +23,7 @@ Until = Callable[..., None]
 
 @pytest.fixture
 def plant(patient_simulator: Simulator) -> Iterator[FciPlant]:
-    made = FciPlant(FciSettings(address=patient_simulator.host, realtime="ignore"))
+    made = FciPlant(FciSettings(address=patient_simulator.host))
     made.connect()
     yield made
     made.close()
@@ -145,7 +145,7 @@ def test_a_collision_waits_for_a_person(plant: FciPlant, patient_simulator: Simu
 
 
 def test_the_robots_own_limit_ends_a_hard_press(patient_simulator: Simulator) -> None:
-    plant = FciPlant(FciSettings(address=patient_simulator.host, realtime="ignore", reflex_force_n=8.0, gripper="none"))
+    plant = FciPlant(FciSettings(address=patient_simulator.host, reflex_force_n=8.0, gripper="none"))
     plant.connect()
     sample = Sample()
     try:
@@ -160,7 +160,7 @@ def test_the_robots_own_limit_ends_a_hard_press(patient_simulator: Simulator) ->
 
 
 def test_a_stall_is_soft_and_ends_by_recovery(simulator: Simulator) -> None:
-    plant = FciPlant(FciSettings(address=simulator.host, realtime="ignore", gripper="none"))
+    plant = FciPlant(FciSettings(address=simulator.host, gripper="none"))
     plant.connect()
     sample = Sample()
     try:
@@ -180,7 +180,7 @@ def test_a_robot_that_loses_power_is_gone_until_it_answers_again() -> None:
     if reason := why_not():
         pytest.skip(reason)
     with Simulator(lenient=True) as robot:
-        plant = FciPlant(FciSettings(address=robot.host, realtime="ignore", gripper="none"))
+        plant = FciPlant(FciSettings(address=robot.host, gripper="none"))
         plant.connect()
         sample = Sample()
         plant.begin(sample)
@@ -201,6 +201,6 @@ def test_a_robot_that_loses_power_is_gone_until_it_answers_again() -> None:
 
 def test_nobody_at_the_address_is_told_in_a_sentence() -> None:
     pytest.importorskip("pylibfranka")
-    plant = FciPlant(FciSettings(address="127.63.255.254", realtime="ignore"))
+    plant = FciPlant(FciSettings(address="127.63.255.254"))
     with pytest.raises(RobotError, match=r"the Franka at 127\.63\.255\.254 could not be used: .*FCI is active"):
         plant.connect()

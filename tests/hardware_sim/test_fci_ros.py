@@ -24,7 +24,7 @@ pytestmark = pytest.mark.ros
 def node(simulator: Simulator, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Program]:
     cell = tmp_path_factory.mktemp("cell") / "cell.yaml"
     cell.write_text(f"name: simulated\naddress: {simulator.host}\ngripper: {{kind: franka_hand}}\n")
-    words = ["node", "arm", "task=reach", "driver=fci", f"cell={cell}", "driver.realtime=ignore"]
+    words = ["node", "arm", "task=reach", "driver=fci", f"cell={cell}"]
     with own_domain() as domain, program([sys.executable, "-m", "robot_rl", *words], domain) as started:
         started.wait_for_words("is ready")
         yield started

@@ -52,7 +52,7 @@ class Connection:
         self.ended = (pf.ControlException, pf.CommandException, pf.InvalidOperationException)
         self.lost = pf.NetworkException
         s = self._settings
-        config = pf.RealtimeConfig.kEnforce if s.realtime == "enforce" else pf.RealtimeConfig.kIgnore
+        config = pf.RealtimeConfig.kEnforce if s.enforces_realtime else pf.RealtimeConfig.kIgnore
         self.release()
         try:
             self.robot = pf.Robot(s.address, config)

@@ -20,7 +20,7 @@ START_TIMEOUT_S = 90.0  # compiling, and a hand that homes
 def make_driver(
     task: Task,
     cell: Cell,
-    realtime: Literal["enforce", "ignore"] = "enforce",
+    realtime: Literal["auto", "enforce", "ignore"] = "auto",
     load_kg: float = 0.0,
     p_FL: tuple[float, float, float] = (0.0, 0.0, 0.0),
     inertia_L: tuple[float, ...] = (0.0,) * 9,
@@ -41,7 +41,7 @@ def make_driver(
     Args:
         task: Gives limits, compliance and control rate.
         cell: Gives the address, the measured bounds and the gripper.
-        realtime: "enforce" asks for a real-time kernel; "ignore" is for a simulator.
+        realtime: Whether a real-time kernel is a condition; see `FciSettings`.
         load_kg, p_FL, inertia_L, p_FE, quat_FE, wrench_sign, reflex_torque_nm, clear_at_start: See `FciSettings`.
         reflex_force_n: Force at which the robot itself stops; None takes half more than the task's `limits.force_n`.
         gripper: Instead of the cell's: "franka_hand", "robotiq" or "none".

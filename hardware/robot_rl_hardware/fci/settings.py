@@ -15,7 +15,7 @@ from robot_rl.geometry import Vector, quat_normalise, quat_to_matrix
 from robot_rl.preflight import is_simulator
 from robot_rl.task import Limits
 
-REALTIME = ("enforce", "ignore")
+REALTIME = ("auto", "enforce", "ignore")
 GRIPPERS = ("franka_hand", "robotiq", "none")
 
 
@@ -25,7 +25,8 @@ class FciSettings:
 
     Attributes:
         address: IP address or name of the control box (C2), not of the arm's own web page behind a router.
-        realtime: "enforce" refuses to connect without a real-time kernel; "ignore" is for simulators and first tests.
+        realtime: "enforce" refuses to connect without a real-time kernel, "ignore" does not, "auto" refuses unless the
+            address is a simulator's.
         p_FE, quat_FE: the tool centre point E in the flange F; by default that of the Franka Hand, between its
             fingertips.
         load_kg, p_FL, inertia_L: mass, centre of mass in F and inertia tensor (3, 3) of what is mounted in addition to
@@ -40,7 +41,7 @@ class FciSettings:
     """
 
     address: str
-    realtime: str = "enforce"
+    realtime: str = "auto"
     p_FE: tuple[float, float, float] = (0.0, 0.0, 0.1034)
     quat_FE: tuple[float, float, float, float] = (0.9238795325112867, 0.0, 0.0, -0.3826834323650898)
     load_kg: float = 0.0
@@ -108,6 +109,11 @@ class FciSettings:
         X[:3, :3] = quat_to_matrix(quat_normalise(np.array(self.quat_FE)))
         X[:3, 3] = self.p_FE
         return X
+
+    @property
+    def enforces_realtime(self) -> bool:
+        """Whether a real-time kernel is a condition."""
+        return self.realtime == "enforce" or (self.realtime == "auto" and not self.simulated)
 
     @property
     def simulated(self) -> bool:
