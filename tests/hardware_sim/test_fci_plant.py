@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 from fci_sim_process import Simulator, why_not
+from verify.children import descendants
 
 from robot_rl.errors import RobotError
 from robot_rl.geometry import Vector, quat_angle
@@ -106,6 +110,22 @@ def test_the_hand_grasps_what_is_there(plant: FciPlant, until: Until) -> None:
     until(lambda: width_after(0.04, 0.08), "the fingers opened")
     until(lambda: width_after(0.0, 0.04), "the fingers closed on the cube")
     until(lambda: width_after(0.03, 0.06), "the fingers opened again")
+
+
+def test_a_gripper_whose_process_dies_stops_the_arm_until_it_is_started_again(plant: FciPlant) -> None:
+    sample = Sample()
+    plant.begin(sample)
+    [gripper] = [
+        pid for pid in descendants(os.getpid()) if b"grippers.server" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    os.kill(gripper, signal.SIGKILL)
+    with pytest.raises(PlantFault, match="the gripper's process ended") as fault:
+        hold(plant, sample, 20.0)
+    assert not fault.value.soft
+    plant.recover()
+    plant.begin(sample)
+    hold(plant, sample, 0.2)
+    assert np.isfinite(sample.width_m)
 
 
 @pytest.mark.parametrize(("word", "told"), [("user-stop", "user stop"), ("guide", "by hand")])

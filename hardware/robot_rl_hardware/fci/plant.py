@@ -34,6 +34,7 @@ log = logging.getLogger(__name__)
 AT_REST_RAD_S = 0.05
 REST_WAIT_S = 2.0
 ENDING_TICKS = 5
+LOOK_TICKS = 500  # between two looks whether the gripper's process lives
 
 
 class FciPlant:
@@ -58,6 +59,7 @@ class FciPlant:
         self._connection = Connection(settings)
         self._reader = StateReader(settings)
         self._gripper: GripperClient | None = None
+        self._looks = 0
         self._control: Any = None
         self._torques: Any = None
 
@@ -68,11 +70,25 @@ class FciPlant:
             RobotError: The robot cannot be reached or is not as the settings say.
             MissingDependency: pylibfranka is not installed.
         """
-        s = self.settings
         self._torques = library().Torques
-        self._connection.open(self._reader, s.clear_at_start)
+        self._connection.open(self._reader, self.settings.clear_at_start)
+        self._open_gripper()
+
+    def _open_gripper(self) -> None:
+        """Open the gripper, anew if its process has ended."""
+        gripper, s = self._gripper, self.settings
+        if gripper is not None and gripper.ended:
+            self._gripper = None
+            gripper.close()
         if self._gripper is None:
             self._gripper = open_gripper(s.gripper, s.address, s.gripper_settings)
+
+    def _look_at_gripper(self) -> None:
+        """Stop when the gripper's process has ended: nobody would notice what the fingers do."""
+        self._looks = (self._looks + 1) % LOOK_TICKS
+        if self._looks == 0 and self._gripper is not None and self._gripper.ended:
+            self.end()
+            raise PlantFault(f"{self._gripper.ended}; acknowledge starts it again")
 
     def begin(self, sample: Sample) -> None:
         """Take over torque control at rest and fill in a first sample; raises `PlantFault`."""
@@ -105,6 +121,8 @@ class FciPlant:
 
     def read(self, sample: Sample) -> None:
         """Wait for the next state and fill it in; raises `PlantFault` once for each motion that the robot ends."""
+        if self._control is not None:
+            self._look_at_gripper()
         try:
             if self._control is not None:
                 state = self._control.readOnce()[0]
@@ -170,6 +188,10 @@ class FciPlant:
                 self._connection.open(self._reader, clear=True)
             except RobotError as e:
                 raise PlantFault(str(e), recoverable=False) from None
+        try:
+            self._open_gripper()
+        except RobotError as e:
+            raise PlantFault(str(e)) from None
         try:
             self._connection.clear()
         except self._connection.lost as e:

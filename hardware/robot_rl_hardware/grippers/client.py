@@ -115,10 +115,16 @@ class GripperClient:
         return float("inf") if told is None else time.monotonic() - float(told.numbers[2])
 
     @property
+    def ended(self) -> str:
+        """How its process ended; empty while it lives."""
+        status = self._process.poll()
+        return "" if status is None else f"the gripper's process ended with status {status}"
+
+    @property
     def trouble(self) -> str:
         """What went wrong last; empty if nothing did, or if a later reading succeeded."""
-        if self._process.poll() is not None:
-            return f"the gripper's process ended with status {self._process.returncode}"
+        if self.ended:
+            return self.ended
         told = self._board.told.read()
         return "" if told is None else told.text
 
