@@ -146,7 +146,8 @@ def _frozen(frames: Frames, path: _Path) -> str:
     most, begin = FROZEN_PICTURES - 1, 0
     for _, group in itertools.groupby(prints):
         count = len(list(group))
-        first_ns, last_ns = frames.stamp_ns[begin], frames.stamp_ns[begin + count - 1]
+        # When it was shown: one that is shown again keeps the stamp of its light.
+        first_ns, last_ns = frames.log_ns[begin], frames.log_ns[begin + count - 1]
         begin += count
         held_s = 1e-9 * (last_ns - first_ns)
         if count > most and held_s >= FROZEN_S and path.moved_m(first_ns, last_ns) > FROZEN_M:

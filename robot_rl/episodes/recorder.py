@@ -169,7 +169,7 @@ class EpisodeRecorder:
         }
         opened.count(fields, state.stamp_s)
         before_s, opened.stamp_s, opened.state = opened.stamp_s, state.stamp_s, following
-        size, acts = self._observed(opened, state, observation, opened.steps)
+        size, acts = self._observed(opened, state, observation, opened.steps, timing)
         log_ns = opened.log_ns(state.stamp_s)
         acts.append(lambda w: w.step(fields, before_s, state.stamp_s, log_ns))
         self._put(size, lambda: self._writing(*acts))  # all at once: each handover may cost the loop a thread switch
@@ -229,7 +229,7 @@ class EpisodeRecorder:
     # ---- the loop's side ---------------------------------------------------------------------------------------------
 
     def _observed(
-        self, opened: _Open, state: RobotState, observation: Any, index: int
+        self, opened: _Open, state: RobotState, observation: Any, index: int, timing: Mapping[str, float] | None = None
     ) -> tuple[int, list[Callable[[EpisodeWriter], None]]]:
         """Return what is to be written of an observation, and how many bytes wait with it."""
         log_ns, size = opened.log_ns(state.stamp_s), _STEP_BYTES
@@ -239,7 +239,7 @@ class EpisodeRecorder:
             if name == "state":
                 continue
             if self._has_room(opened, picture.nbytes + size, 1.0):
-                acts.append(_picture(name, picture, index, state.stamp_s, log_ns))
+                acts.append(_picture(name, picture, index, _caught_s(state, name, timing or {}), log_ns))
                 size += picture.nbytes
             else:
                 opened.dropped[name] += 1
@@ -383,6 +383,12 @@ class _Open:
 
 def _picture(name: str, picture: Picture, index: int, stamp_s: float, log_ns: int) -> Callable[[EpisodeWriter], None]:
     return lambda w: w.picture(name, picture, index, stamp_s, log_ns)
+
+
+def _caught_s(state: RobotState, camera: str, timing: Mapping[str, float]) -> float:
+    """Return when the light of a picture was caught: its age and that of the reading were measured at one moment."""
+    older_ms = timing.get(f"image_age_ms/{camera}", np.nan) - timing.get("state_age_ms", np.nan)
+    return state.stamp_s - 1e-3 * older_ms if np.isfinite(older_ms) else state.stamp_s
 
 
 def _state(observation: Any) -> NDArray[np.float32]:

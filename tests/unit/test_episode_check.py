@@ -61,7 +61,9 @@ def end_of_step(path: Path, k: int) -> int:
     return place + 9 + int.from_bytes(data[place + 1 : place + 9], "little")
 
 
-def record(folder: Path, move: float, picture: Callable[[int], np.ndarray], full: bool, lag_s: float = 0.0) -> Episode:
+def record(
+    folder: Path, move: float, picture: Callable[[int], np.ndarray], full: bool, lag_s: float = 0.0, stops: int = 99
+) -> Episode:
     """Record 20 steps of a tool that moves, with a camera."""
     rng = np.random.default_rng(0)
     with EpisodeRecorder(folder) as recorder:
@@ -74,7 +76,8 @@ def record(folder: Path, move: float, picture: Callable[[int], np.ndarray], full
             if k == 0:
                 recorder.begin(a_start("wrist"), state, observation)
             else:
-                info = {"timing": {"image_age_ms/wrist": 1e3 * lag_s}}
+                age_s = lag_s + 0.1 * max(0, k - stops)
+                info = {"timing": {"state_age_ms": 0.0, "image_age_ms/wrist": 1e3 * age_s}}
                 recorder.step(state, observation, np.zeros(7, np.float32), 1.0, False, k == 20, info)
             if full:
                 recorder.frame("wrist", picture(k), state.stamp_s)
@@ -95,6 +98,12 @@ def test_a_camera_that_froze_is_found_only_while_the_tool_moves(tmp_path: Path, 
     for name, move, stop in (("b", 0.0, 5), ("c", 0.01, 99), ("d", 0.01, 17)):
         episode = record(tmp_path / name, move, lambda k, stop=stop: noise(min(k, stop)), full)
         assert "frozen" not in kinds(check_episode(episode)), name
+
+
+def test_a_camera_that_sends_no_more_is_found_though_its_stamp_stands_still(tmp_path: Path) -> None:
+    episode = record(tmp_path, 0.01, lambda k: noise(min(k, 5)), False, stops=5)
+    assert len(set(episode.cameras()["wrist", False].stamp_ns)) == 6
+    assert {"frozen", "picture"} <= set(kinds(check_episode(episode)))
 
 
 def test_old_and_missing_pictures_are_found(tmp_path: Path) -> None:

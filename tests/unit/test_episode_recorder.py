@@ -126,6 +126,20 @@ def test_timing_comes_by_name(tmp_path: Path) -> None:
     assert np.array_equal(timing["image_age_ms/wrist"], [np.nan, 12.5], equal_nan=True)
 
 
+def test_a_picture_carries_the_moment_its_light_was_caught(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    with EpisodeRecorder(tmp_path) as recorder:
+        state = reading(rng, 10.0)
+        recorder.begin(a_start("wrist"), state, observed(rng, state, ("wrist",)))
+        state = reading(rng, 10.1)
+        info = {"timing": {"state_age_ms": 4.0, "image_age_ms/wrist": 34.0}}
+        recorder.step(state, observed(rng, state, ("wrist",)), np.zeros(7, np.float32), 0.0, False, True, info)
+        recorder.end()
+    episode = Episode(tmp_path / "000001.mcap")
+    stamps = episode.cameras()["wrist", False].stamp_ns - episode.steps.stamp_ns[0]
+    assert np.allclose(stamps, [0, 70e6], atol=2)
+
+
 def test_mistakes_are_told_in_sentences(tmp_path: Path) -> None:
     with EpisodeRecorder(tmp_path) as recorder, pytest.raises(ConfigError, match="call begin first"):
         recorder.step(
