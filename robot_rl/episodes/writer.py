@@ -43,7 +43,7 @@ class EpisodeWriter:
         self._joint_names = start.joint_names
         self._schemas: dict[str, int] = {}
         self._channels: dict[str, int] = {}
-        self._stamp_ns = 0
+        self._log_ns = 0
         self._mcap = writer_class(cast(Any, file))
         self._mcap.start(profile="ros2", library=LIBRARY)
         self._mcap.add_metadata(START, {"format": str(FORMAT), **to_text(start)})
@@ -100,7 +100,9 @@ class EpisodeWriter:
         channel = self._channels.get(topic)
         if channel is None:
             channel = self._channels[topic] = self._register(topic)
-        self._mcap.add_message(channel, log_ns, data, at_ns, sequence)
+        # Two threads may hand over in another order than they read the clock; a log's time never goes back.
+        self._log_ns = max(log_ns, self._log_ns)
+        self._mcap.add_message(channel, self._log_ns, data, at_ns, sequence)
         if self.file.pending > _PENDING_BYTES:  # pictures while no step comes
             self.file.flush()
 

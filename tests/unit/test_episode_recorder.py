@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 import time
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from episode_maker import PERIOD_S, a_start, make_episode, observed, reading
 
 from robot_rl.episodes.reader import Episode
 from robot_rl.episodes.recorder import EpisodeRecorder, RecorderConfig
+from robot_rl.episodes.scan import Scan, scan
 from robot_rl.errors import ConfigError
 
 BIG = (480, 640, 3)
@@ -109,6 +111,32 @@ def test_readings_between_steps_are_recorded(tmp_path: Path) -> None:
     episode = Episode(tmp_path / "000001.mcap")
     assert episode.topics["/arm/joint_states"] == 12
     assert np.allclose(np.diff(episode.stamps("/arm/joint_states")[0]), [1e7] * 10 + [0], atol=2)
+
+
+def test_threads_hand_over_at_once_and_the_time_of_the_log_never_goes_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    shot = rng.integers(0, 256, (40, 60, 3), np.uint8)
+    readings = [reading(rng, time.monotonic()) for _ in range(200)]
+    with EpisodeRecorder(tmp_path) as recorder:
+        recorder.begin(a_start(real_time=True), readings[0], observed(rng, readings[0], ()))
+        senses = [
+            threading.Thread(target=lambda: [recorder.sample(r) for r in readings]),
+            threading.Thread(target=lambda: [recorder.frame("wrist", shot, r.stamp_s) for r in readings[:50]]),
+        ]
+        for thread in senses:
+            thread.start()
+        for _ in range(50):
+            state = reading(rng, time.monotonic())
+            recorder.step(state, observed(rng, state, ()), np.zeros(7, np.float32), 0.0, False, False, {})
+        for thread in senses:
+            thread.join()
+        recorder.end()
+    path = tmp_path / "000001.mcap"
+    assert (np.diff([m.log_ns for m in scan(path, Scan())]) >= 0).all()
+    episode = Episode(path)
+    assert len(episode) == episode.steps.gap == 50
+    assert episode.topics["/arm/current_pose"] == 1 + 200 + 50
+    assert len(episode.cameras()["wrist", True]) == 50
 
 
 def test_timing_comes_by_name(tmp_path: Path) -> None:
