@@ -7,6 +7,7 @@ judge. What comes back in `info["executed_action"]` is the action after the guar
 from __future__ import annotations
 
 import dataclasses
+import sys
 from collections.abc import Mapping
 from typing import Any
 
@@ -20,6 +21,9 @@ from robot_rl.robot import ArmCommand, Executed, Robot, RobotState
 from robot_rl.specs import ImageField
 from robot_rl.task import Task
 from robot_rl.timing import is_real_time, timing_of
+
+SWITCH_S = 0.0005
+"""In real time a thread that computes gives way this soon: Python's own 5 ms would be the lateness of the loop."""
 
 Observation = NDArray[np.float32] | dict[str, NDArray[Any]]
 
@@ -82,6 +86,8 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def connect(self) -> None:
         """Open the robot, unless that is done; raises `RobotError` when something that the task needs is missing."""
         if not self._connected:
+            if self.real_time:
+                sys.setswitchinterval(SWITCH_S)
             self.robot.connect()
             self._connected = True
 
