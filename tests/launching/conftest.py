@@ -51,10 +51,11 @@ class Launch:
         """Return what the processes told: name, event, process id."""
         return [line.split() for line in self.events.read_text().splitlines()] if self.events.is_file() else []
 
-    def wait_for(self, condition: Callable[[], object], what: str) -> None:
+    def wait_for(self, condition: Callable[[], object], what: str, alive: bool = True) -> None:
+        """Wait until something holds, while the launch is alive unless that is not asked for."""
         deadline_s = time.monotonic() + self.patience_s
         while not condition():
-            over = self.process.poll() is not None and not condition()
+            over = alive and self.process.poll() is not None and not condition()
             assert not over, f"ended before {what}: {self.words()}"
             assert time.monotonic() < deadline_s, f"waited in vain for {what}: {self.words()}"
             time.sleep(0.01)

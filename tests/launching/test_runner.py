@@ -71,7 +71,7 @@ def test_children_end_when_the_launcher_is_killed(launch: Run) -> None:
     run = launch(THREE)
     run.began("arm", "cameras", "train")
     run.process.kill()
-    run.wait_for(lambda: not any(run.lives(pid) for pid in run.pids.values()), "the children's end")
+    run.wait_for(lambda: not any(run.lives(pid) for pid in run.pids.values()), "the children's end", alive=False)
     assert set(run.ends()) == {"train", "cameras", "arm"}
 
 
