@@ -47,10 +47,10 @@ class Desk:
         """Forget the time before control began."""
         self._last_ns, self._last_robot_s = 0, sample.robot_s
 
-    def count(self, start_ns: int, sample: Sample) -> None:
-        """Count one tick whose reading came at `start_ns` and whose answer was just given."""
-        histograms = self._board.histograms
-        histograms.response.add(time.perf_counter_ns() - start_ns)
+    def count(self, sample: Sample) -> None:
+        """Count one tick whose answer was just given; its time runs from when the state arrived."""
+        histograms, start_ns = self._board.histograms, round(1e9 * sample.stamp_s)
+        histograms.response.add(time.monotonic_ns() - start_ns)
         if self._last_ns:
             histograms.period.add(start_ns - self._last_ns)
         self._last_ns = start_ns

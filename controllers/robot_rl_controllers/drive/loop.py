@@ -82,7 +82,6 @@ class DriveLoop:
         sample, plant, pilot, desk = self.sample, self.plant, self.pilot, self.desk
         try:
             plant.read(sample)
-            start_ns = time.perf_counter_ns()
             now = time.monotonic()
             pilot.take_command(now)
             tau = pilot.motion.update(sample)
@@ -90,7 +89,7 @@ class DriveLoop:
         except PlantFault as fault:
             self._lost_control(fault)
             return
-        desk.count(start_ns, sample)
+        desk.count(sample)
         desk.serve(now)
         if pilot.machine.mode is Mode.RECOVERING:
             pilot.recovered(now)
