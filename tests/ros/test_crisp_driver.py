@@ -26,7 +26,7 @@ pytestmark = pytest.mark.ros
 TASK = compose(["task=reach"]).settings().task.make()
 # A busy machine reads late; what is tried here is the order of things.
 TASK.limits = dataclasses.replace(TASK.limits, command_age_s=1.0)
-CELL = Cell(name="lab", bounds=Box(min_m=(0.2, -0.4, 0.0), max_m=(0.7, 0.4, 0.6)))
+CELL = Cell(name="lab", address="127.0.0.1", bounds=Box(min_m=(0.2, -0.4, 0.0), max_m=(0.7, 0.4, 0.6)))
 UP = np.array([0.0, 0.0, 0.02])
 
 
@@ -151,6 +151,11 @@ def test_a_peer_that_freezes_holds_the_arm(peer: Program, driver: CrispDriver) -
 def test_a_cell_that_nobody_measured_is_refused() -> None:
     with pytest.raises(ConfigError, match="no measured bounds"):
         make_driver(TASK, Cell())
+
+
+def test_a_cell_that_nobody_signed_is_refused() -> None:
+    with pytest.raises(RobotError, match="nobody has signed"):
+        make_driver(TASK, dataclasses.replace(CELL, name="never-signed", address="192.0.2.1"))
 
 
 def test_without_crisp_the_sentence_says_which_topics_are_silent() -> None:

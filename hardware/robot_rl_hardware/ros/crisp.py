@@ -17,6 +17,7 @@ import numpy as np
 from robot_rl.cell import Cell
 from robot_rl.errors import RobotError
 from robot_rl.geometry import clip_norm_t, quat_angle, rotation_step
+from robot_rl.preflight import check_preflight
 from robot_rl.robot import ArmCommand, Executed, ResetRequest, RobotState, Vector
 from robot_rl.task import Compliance, Task
 from robot_rl_controllers.drive.interface import Mode, Reading, TickStatistics
@@ -341,11 +342,19 @@ def make_driver(
     recoveries: int = 3,
     window_s: float = 600.0,
 ) -> CrispDriver:
-    """Return a driver for the arm that CRISP's controllers move; see `CrispConfig` for the settings."""
+    """Return a driver for the arm that CRISP's controllers move; see `CrispConfig` for the settings.
+
+    Raises:
+        ConfigError: The cell's bounds are missing or do not fit the task.
+        RobotError: Nobody looked through this cell today and signed it; an address of this machine, where only a
+            simulator can be, needs no signature.
+    """
     config = CrispConfig(
         namespace=namespace, domain=domain, controller=controller, joints=joints, wrench_topic=wrench_topic,
         gripper_state=gripper_state, gripper_command=gripper_command, gripper_closed=gripper_closed,
         gripper_open=gripper_open, gripper_m=gripper_m, joint_moves=joint_moves, readings_s=readings_s,
         state_age_s=state_age_s,
     )  # fmt: skip
-    return CrispDriver(task, cell, config, recoveries, window_s)
+    driver = CrispDriver(task, cell, config, recoveries, window_s)
+    check_preflight(cell)
+    return driver

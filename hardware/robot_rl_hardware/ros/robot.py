@@ -202,6 +202,7 @@ class RosRobot:
         self.connect()
         for attempt in range(1, _ATTEMPTS + 1):
             self._make_ready()
+            self._wait_fresh(time.monotonic(), "the arm stays where it is")  # no motion that a dead camera cannot see
             self._set_start(request)
             done, message = self._trigger("reset", self.config.reset_s)
             if done:
@@ -210,7 +211,7 @@ class RosRobot:
             if attempt == _ATTEMPTS or status.get("mode") in ("RUN", "RESETTING"):
                 raise RobotError(f"the arm did not reach the start: {message}")
             log.warning("the reset failed (%s); trying again", message)
-        self._wait_fresh(time.monotonic())
+        self._wait_fresh(time.monotonic(), "the arm is at its start")
         self.timer.start()
         return self.feed.state()
 
@@ -258,13 +259,13 @@ class RosRobot:
         if not answer.result.successful:
             raise RobotError(f"the arm's node refuses the start: {answer.result.reason}")
 
-    def _wait_fresh(self, since_s: float) -> None:
+    def _wait_fresh(self, since_s: float, meanwhile: str) -> None:
         patience_s = self.config.connect_s
         try:
             wait_until(lambda: self.feed.newer_than(since_s), patience_s, "fresh readings")
         except RobotError as e:
-            why = "; ".join(self.feed.problems().values()) or "some of it was measured before the reset"
-            raise RobotError(f"no fresh readings within {patience_s:.0f} s after a reset: {why}") from e
+            why = "; ".join(self.feed.problems().values()) or "some of it is older than that"
+            raise RobotError(f"no fresh readings within {patience_s:.0f} s, and {meanwhile}: {why}") from e
 
     def _trigger(self, name: str, patience_s: float) -> tuple[bool, str]:
         from std_srvs.srv import Trigger
