@@ -1,7 +1,8 @@
 """Demonstrations: made by a scripted expert in a twin, kept as a replay log, and read back for a learner.
 
 A folder of demonstrations holds the log's segments, `episodes.jsonl` (one row per demonstration, as in a run) and
-`demos.json` with the task's specification, so that those of another task are refused in words.
+`demos.json` with the task's specification, so that those of another task are refused in words. A folder of recorded
+episodes (`robot_rl.episodes`) serves as well.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import numpy as np
 
 from robot_rl.actor import Episode
 from robot_rl.env import RobotEnv
+from robot_rl.episodes.replay_source import demonstrations, holds_episodes
 from robot_rl.errors import CheckpointError, ConfigError
 from robot_rl.jsonl import read_json, read_jsonl, write_json_atomic
 from robot_rl.link import session_spec, spec_difference
@@ -173,9 +175,12 @@ def load(folder: Path, observation_spec: ObservationSpec, action_spec: ActionSpe
     facts = read_json(folder / "demos.json")
     if not facts and (folder / "demos" / "demos.json").is_file():  # a run was given
         folder, facts = folder / "demos", read_json(folder / "demos" / "demos.json")
+    if not facts and holds_episodes(folder):
+        blocks, rows, tried = demonstrations(folder, observation_spec, action_spec)
+        return Demos(blocks=blocks, rows=rows, tried=tried)
     if not facts:
         raise CheckpointError(
-            f"{folder} holds no demonstrations (demos.json is missing). "
+            f"{folder} holds no demonstrations (demos.json is missing, and so are recorded episodes). "
             "Record some with: robot-rl demos task=... out=FOLDER, or give demos= a number"
         )
     difference = spec_difference(session_spec(observation_spec, action_spec), facts.get("spec", {}))

@@ -10,6 +10,7 @@ from episode_maker import PERIOD_S, make_episode, make_file, specs
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from robot_rl import demos
 from robot_rl.episodes.reader import Episode
 from robot_rl.episodes.recorder import EpisodeRecorder
 from robot_rl.episodes.replay_source import demonstrations, holds_episodes, replay_blocks, to_block
@@ -122,3 +123,21 @@ def test_what_follows_a_damaged_part_is_not_joined_to_what_lies_before(tmp_path:
     assert not block.terminated
     assert block.info["reason"] == "the record was cut"
     assert block.info["success"] is False
+
+
+def test_demos_are_loaded_from_the_episodes_of_a_killed_run(tmp_path: Path) -> None:
+    folder = tmp_path / "run" / "episodes"
+    whole = make_file(folder, n=4, seed=1)
+    make_file(folder, n=5, seed=2, success=False)
+    data = whole.read_bytes()
+    (folder / "000003.mcap.part").write_bytes(data[: len(data) // 2])
+    for place in (tmp_path / "run", folder):
+        found = demos.load(place, *specs())
+        assert (len(found.blocks), found.tried) == (1, 3)
+        assert np.array_equal(found.blocks[0].actions, Episode(whole).steps.executed)
+        assert found.median_s == pytest.approx(4 * PERIOD_S)
+    demos.save(tmp_path / "kept", found, *specs(), "point")
+    again = demos.load(tmp_path / "kept", *specs())
+    assert np.array_equal(again.blocks[0].states, found.blocks[0].states)
+    with pytest.raises(CheckpointError, match="holds no demonstrations"):
+        demos.load(tmp_path, *specs())
