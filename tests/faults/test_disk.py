@@ -1,13 +1,12 @@
 from __future__ import annotations
 
-import os
-import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from small_disk import small_disk
 
 from robot_rl.checkpoint import Checkpoints
 from robot_rl.replay_log import read
@@ -19,35 +18,25 @@ TINY = (
 )  # fmt: skip
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
+@pytest.fixture(name="disk")
+def _disk(tmp_path: Path) -> Iterator[Path]:
     """A file system of half a megabyte."""
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("a small file system needs root")
-    made = subprocess.run(
-        [mount, "-t", "tmpfs", "-o", "size=512k", "tmpfs", str(folder)], capture_output=True, text=True, check=False
-    )
-    if made.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {made.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=False)
+    with small_disk(tmp_path / "disk", "512k") as folder:
+        yield folder
 
 
-def test_a_full_disk_ends_a_run_in_a_sentence_and_loses_nothing(small_disk: Path) -> None:
-    command = [sys.executable, "-m", "robot_rl", "train", *TINY, f"runs={small_disk}"]
+def test_a_full_disk_ends_a_run_in_a_sentence_and_loses_nothing(disk: Path) -> None:
+    command = [sys.executable, "-m", "robot_rl", "train", *TINY, f"runs={disk}"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert "No space left on device" in done.stderr
     assert "intact" in done.stderr.strip().splitlines()[-1]
-    folder = small_disk / "run"
+    folder = disk / "run"
     assert Checkpoints(folder / "checkpoints").newest() is not None
     assert sum(block.steps for _, _, block in read(folder / "replay")) > 0
 
-    subprocess.run(["mount", "-o", "remount,size=200m", str(small_disk)], check=True)
+    subprocess.run(["mount", "-o", "remount,size=200m", str(disk)], check=True)
     resumed = subprocess.run(
         [sys.executable, "-m", "robot_rl", "train", f"resume={folder}", "learner.total_env_steps=100",
          "evaluation.episodes=1", "evaluation.clone_episodes=0", "evaluation.video_episodes=0"],

@@ -11,9 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from small_disk import fill, small_disk
 from verify.children import descendants
 
+from robot_rl.checkpoint import Checkpoints
 from robot_rl.jsonl import read_json, read_jsonl
+from robot_rl.replay_log import read
 
 ROOT = Path(__file__).resolve().parents[2]
 SMALL = (
@@ -89,6 +92,24 @@ def test_a_killed_learner_comes_back_and_ctrl_c_saves_and_ends_in_order(
     ends = re.findall(r"^(\w+) has ended", run.out.read_text(), re.MULTILINE)
     assert ends == ["train", "arm"]
     assert list((tmp_path / "small" / "checkpoints").glob("*"))
+
+
+def test_a_full_disk_ends_the_session_in_order_and_loses_nothing(session: Callable[..., Any], tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "40m") as disk:
+        run = session(settings=f"learner.total_env_steps=100000 checkpoint.every_s=1 runs={disk}")
+        run.patience_s = PATIENCE_S
+        saved = Checkpoints(disk / "small" / "checkpoints")
+        run.wait_for(lambda: saved.newest() is not None, "the first checkpoint of practice")
+        filler = fill(disk)
+        assert run.ended() == 2, run.words()
+        said = run.words()
+        assert "No space left on device" in said
+        assert "the arm holds; the node ends" in said
+        assert "Traceback" not in said
+        assert re.findall(r"^(\w+) has ended", said, re.MULTILINE) == ["train", "arm"]
+        filler.unlink()
+        assert saved.newest() is not None
+        assert sum(block.steps for _, _, block in read(disk / "small" / "replay")) > 0
 
 
 def command_of(pid: int) -> list[str]:
