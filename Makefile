@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help setup practice demo test check format bench verify-practice verify-ros fci-sim lock clean
+.PHONY: help peers setup practice demo test check format bench verify-practice verify-ros fci-sim lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -41,7 +41,11 @@ verify-practice: setup  ## Measure every claim of the README that fits in 15 min
 fci-sim:  ## Create .venv-fci: a simulator of the Franka's network protocol. RUN=1 also starts it on 127.0.0.1.
 	@bash scripts/fci_sim.sh $(if $(RUN),run $(ARGS))
 
-verify-ros: setup  ## Measure every claim about driving the real thing that fits in 15 minutes.
+peers: setup  ## Fetch programs that are not ours into .peers: CRISP's client, a node of another ROS distribution.
+	@bash scripts/crisp_peer.sh
+	@bash scripts/kilted_peer.sh
+
+verify-ros: setup fci-sim peers  ## Measure every claim about driving the real thing that fits in 15 minutes.
 	@$(BIN)/python scripts/verify_ros.py $(ARGS)
 
 lock:  ## Write the lock files anew from pyproject.toml. UPGRADE=1 takes newer versions.
