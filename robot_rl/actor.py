@@ -10,7 +10,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,12 +36,14 @@ class ActorConfig:
         noise_scale: Multiplies the policy's own standard deviation while practising.
         rate_tolerance: In real time, the largest 95th percentile of the control period, as a multiple of the nominal
             one; practice ends with a sentence when it is exceeded. 0 switches the check off.
+        record: Whether episodes are kept as MCAP files too: "auto" (of robots in real time), "always" or "never".
     """
 
     block_steps: int = 20
     throttle: Literal["step", "episode"] = "step"
     noise_scale: float = 1.0
     rate_tolerance: float = 1.2
+    record: Literal["auto", "always", "never"] = "auto"
 
     def __post_init__(self) -> None:
         if self.block_steps < 1:
@@ -52,6 +54,22 @@ class ActorConfig:
             raise ConfigError(f"actor.rate_tolerance is {self.rate_tolerance}; it must be above 1, or 0 for no check")
         if self.throttle not in ("step", "episode"):
             raise ConfigError(f"actor.throttle is '{self.throttle}'; allowed: step, episode")
+
+
+class EpisodeSink(Protocol):
+    """Keeps whole episodes beside the link; see `robot_rl.episodes.practice`."""
+
+    def begin(self, episode: int, observation: Any) -> None:
+        """Begin an episode."""
+        ...
+
+    def step(self, action: Any, after: tuple[Any, float, bool, bool, Mapping[str, Any]], policy_version: int) -> None:
+        """Keep a step."""
+        ...
+
+    def end(self, reason: str = "") -> None:
+        """End the episode."""
+        ...
 
 
 class Episode:
@@ -165,10 +183,19 @@ class Actor:
         config: Settings.
         seed: Of resets and of exploration.
         first_episode: Number of the first episode, when a run is resumed.
+        sink: Keeps whole episodes, if they are to be kept here.
     """
 
-    def __init__(self, env: RobotEnv, link: ActorSide, config: ActorConfig, seed: int, first_episode: int = 0) -> None:
-        self.env, self.link, self.config = env, link, config
+    def __init__(
+        self,
+        env: RobotEnv,
+        link: ActorSide,
+        config: ActorConfig,
+        seed: int,
+        first_episode: int = 0,
+        sink: EpisodeSink | None = None,
+    ) -> None:
+        self.env, self.link, self.config, self._sink = env, link, config, sink
         self.timing: Mapping[str, float] = {}  # of the newest step, in real time
         self._rate = RateCheck(env.period_s, config.rate_tolerance)
         self._seed: int | None = int(np.random.SeedSequence([seed, first_episode]).generate_state(1)[0])
@@ -199,6 +226,8 @@ class Actor:
             self._observation, _ = self.env.reset(seed=self._seed)
             self._seed = None
             self._episode = Episode(self._next_episode, self.config.block_steps)
+            if self._sink is not None:
+                self._sink.begin(self._next_episode, self._observation)
             self._next_episode += 1
         self._step(self._policy, self._episode)
         return True
@@ -206,7 +235,9 @@ class Actor:
     def _step(self, policy: NumpyPolicy, episode: Episode) -> None:
         before = self._observation
         action = policy.act(_state(before), self._rng)
-        after, reward, terminated, truncated, info = self.env.step(action)
+        after, reward, terminated, truncated, info = stepped = self.env.step(action)
+        if self._sink is not None:
+            self._sink.step(action, stepped, policy.version)
         episode.guard.update(info["guard_events"])
         self.timing = info.get("timing", {})
         episode.time(self.timing)
@@ -216,6 +247,8 @@ class Actor:
         if terminated or truncated:
             self.link.send(episode.finish(after, terminated, info))
             self._episode = None
+            if self._sink is not None:
+                self._sink.end()
             self.completed += 1
         elif (block := episode.full_block()) is not None:
             self.link.send(block)
@@ -230,6 +263,8 @@ class Actor:
     def abandon(self, reason: str) -> None:
         """End the running episode where the robot failed: it is truncated after its last whole step."""
         episode, self._episode = self._episode, None
+        if episode is not None and self._sink is not None:
+            self._sink.end(reason)
         if episode is not None and episode.steps and self.link.wait_room(0.0):
             self.link.send(episode.finish(self._observation, False, {"success": False, "reason": reason}))
 

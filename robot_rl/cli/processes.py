@@ -16,7 +16,10 @@ from robot_rl.errors import ConfigError
 
 if TYPE_CHECKING:
     from robot_rl.config import Composed
+    from robot_rl.env import RobotEnv
+    from robot_rl.episodes.practice import PracticeLog
     from robot_rl.link_learner import LearnerLink
+    from robot_rl.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -120,15 +123,30 @@ def actor(arguments: Sequence[str]) -> int:
         name = f"actor{options.index}"
         attempt = options.attempt if options.attempt >= 0 else secrets.randbits(20)
         link = ActorLink(chosen.link, session_spec(env.observation_spec, env.task.action_spec), name)
-        made_actor = Actor(env, link, chosen.actor, actor_seed(chosen.seed, options.index, attempt))
+        sink = _sink(Path(options.run), env, chosen) if options.run else None
+        made_actor = Actor(env, link, chosen.actor, actor_seed(chosen.seed, options.index, attempt), sink=sink)
         note = RobotNote(Path(options.run)) if options.run else lambda reason: None
         try:
             latencies = act(made_actor, stopping, waits=note)
         finally:
             env.close()
+            if sink is not None:
+                sink.close()
         if options.run:
             save_latencies(latencies, Path(options.run), name)
     return 0
+
+
+def _sink(run: Path, env: RobotEnv, settings: Settings) -> PracticeLog | None:
+    """Return what keeps the actor's episodes in the run, if they are to be kept."""
+    from robot_rl.episodes.practice import practice_log
+    from robot_rl.jsonl import read_json
+
+    config = run / "config.yaml"
+    text = config.read_text(encoding="utf-8") if config.is_file() else ""
+    facts = read_json(run / "run.json")
+    versions = {key: facts[key] for key in ("versions", "commit") if key in facts}
+    return practice_log(run, env, settings.actor.record, config=text, versions=versions, robot=settings.robot.path)
 
 
 def _composed(run: str, settings: Sequence[str], config_dirs: Sequence[str], primary: str) -> Composed:

@@ -1,0 +1,79 @@
+"""Recording an actor's episodes: what it knows of itself is put at the head of each file."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Literal
+
+from robot_rl.env import RobotEnv
+from robot_rl.episodes.facts import EpisodeStart
+from robot_rl.episodes.recorder import FOLDER, EpisodeRecorder
+from robot_rl.errors import MissingDependency
+from robot_rl.link import session_spec
+
+log = logging.getLogger(__name__)
+
+When = Literal["auto", "always", "never"]
+
+
+class PracticeLog:
+    """Keeps the episodes of one actor of a run in RUN/episodes.
+
+    Args:
+        run: The run's folder.
+        env: What acts; its task, specification and period head every file.
+        config: Resolved configuration of the run, YAML.
+        versions: Of packages, and the commit.
+        robot: Which robot it is, in words.
+    """
+
+    def __init__(
+        self, run: Path, env: RobotEnv, config: str = "", versions: Mapping[str, Any] | None = None, robot: str = ""
+    ) -> None:
+        self._env, self._recorder = env, EpisodeRecorder(run / FOLDER, pictures=bool(env.cameras))
+        spec = session_spec(env.observation_spec, env.task.action_spec)
+        self._facts: dict[str, Any] = {
+            "task": env.task.name, "spec": spec, "period_s": env.period_s, "real_time": env.real_time,
+            "config": config, "versions": versions or {}, "robot": robot,
+        }  # fmt: skip
+
+    def begin(self, episode: int, observation: Any) -> None:
+        """Begin an episode with its first observation."""
+        self._recorder.begin(EpisodeStart(episode=episode, **self._facts), self._env.robot_state, observation)
+
+    def step(self, action: Any, after: tuple[Any, float, bool, bool, Mapping[str, Any]], policy_version: int) -> None:
+        """Record an action and what `RobotEnv.step` returned for it."""
+        observation, reward, terminated, truncated, info = after
+        state = self._env.robot_state
+        self._recorder.step(state, observation, action, reward, terminated, truncated, info, "policy", policy_version)
+
+    def end(self, reason: str = "") -> None:
+        """End the episode; the reason is given if its last step does not say it."""
+        self._recorder.end(reason=reason)
+
+    def close(self) -> None:
+        """Write what waits and stop."""
+        self._recorder.close()
+
+
+def practice_log(run: Path, env: RobotEnv, when: When, **facts: Any) -> PracticeLog | None:
+    """Return the log that a setting asks for: "auto" records robots in real time where the libraries are installed.
+
+    Args:
+        run, env, facts: Of `PracticeLog`.
+        when: The setting.
+
+    Raises:
+        MissingDependency: "always", and the extra `data` is not installed.
+    """
+    if when == "never" or (when == "auto" and not env.real_time):
+        return None
+    try:
+        return PracticeLog(run, env, **facts)
+    except MissingDependency as e:
+        if when == "always":
+            raise
+        log.warning("episodes are not recorded: %s", e)
+        return None
