@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from realtime_rig import PATIENCE_S, running, wait_for
 
 from robot_rl.cell import Cell
 from robot_rl.errors import RobotError
 from robot_rl.robot import ArmCommand
 from robot_rl_controllers.drive.handle import ProcessDriver
-from robot_rl_controllers.drive.interface import Mode, Reading
+from robot_rl_controllers.drive.interface import Mode
 from robot_rl_controllers.drive.records import Board
-from robot_rl_sim.realtime import make_driver
 from robot_rl_tasks.reach import Reach
-
-PATIENCE_S = 120.0
-
-
-@contextlib.contextmanager
-def running(task: Reach) -> Iterator[ProcessDriver]:
-    driver = make_driver(task, Cell(), start_timeout_s=PATIENCE_S)
-    driver.start()
-    try:
-        yield driver
-    finally:
-        driver.close()
-
-
-def wait_for(driver: ProcessDriver, wanted: Callable[[Reading], bool], what: str) -> Reading:
-    deadline = time.monotonic() + PATIENCE_S
-    while not wanted(reading := driver.read()):
-        assert time.monotonic() < deadline, f"{what} did not come: {reading.mode.name} {reading.reason}"
-        time.sleep(0.005)
-    return reading
 
 
 def test_a_killed_process_is_told_with_its_exit_code() -> None:

@@ -2,44 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import time
 from collections.abc import Callable, Iterator
 
 import numpy as np
 import pytest
+from realtime_rig import PATIENCE_S, running, wait_for
 
-from robot_rl.cell import Cell
 from robot_rl.errors import RobotError
 from robot_rl.geometry import quat_angle
 from robot_rl.robot import ArmCommand
 from robot_rl_controllers.drive.handle import ProcessDriver
 from robot_rl_controllers.drive.interface import Mode, Reading
-from robot_rl_sim.realtime import make_driver
-from robot_rl_tasks.peg_insert import PegInsert
 from robot_rl_tasks.pick_cube import PickCube
-from robot_rl_tasks.reach import Reach
-
-PATIENCE_S = 120.0  # the machine may be busy; nothing here is a measurement of time
-
-
-@contextlib.contextmanager
-def running(task: Reach | PickCube | PegInsert, cell: Cell | None = None) -> Iterator[ProcessDriver]:
-    driver = make_driver(task, cell or Cell(), start_timeout_s=PATIENCE_S)
-    driver.start()
-    try:
-        yield driver
-    finally:
-        driver.close()
-
-
-def wait_for(driver: ProcessDriver, wanted: Callable[[Reading], bool], what: str) -> Reading:
-    deadline = time.monotonic() + PATIENCE_S
-    while not wanted(reading := driver.read()):
-        assert time.monotonic() < deadline, f"{what} did not come: {reading.mode.name} {reading.reason}"
-        time.sleep(0.005)
-    return reading
 
 
 def in_mode(mode: Mode) -> Callable[[Reading], bool]:
