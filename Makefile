@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help peers setup practice demo test check format bench verify-practice verify-ros fci-sim lock clean
+.PHONY: help peers test-robot setup practice demo test check format bench verify-practice verify-ros fci-sim lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -20,7 +20,10 @@ demo: practice  ## Teach the arm twin to pick up a cube; leaves a video and a re
 	@ROBOT_RL_SETUP_S=$$(cat .venv/.setup_s) $(BIN)/robot-rl demo $(ARGS)
 
 test: setup  ## Run the tests, two at a time. ARGS="-k replay" passes options to pytest.
-	@$(BIN)/python -m pytest -n 2 $(ARGS)
+	@$(BIN)/python -m pytest -n 2 -m "not robot" $(ARGS)
+
+test-robot: setup  ## Run the tests that drive robots in real time: ROS 2 nodes, the twin, the Franka's simulator if it is there.
+	@$(BIN)/python -m pytest -n 2 -m robot $(ARGS)
 
 check: setup  ## Check format, lint, types and the direction of imports.
 	@$(BIN)/ruff format --check .

@@ -216,6 +216,6 @@ def _let_yield(pid: int) -> None:
     between processes of different sessions.
     """
     with contextlib.suppress(OSError):
-        os.setpriority(os.PRIO_PROCESS, pid, _NICE)
+        os.setpriority(os.PRIO_PROCESS, pid, min(os.getpriority(os.PRIO_PROCESS, 0) + _NICE, 19))
     with contextlib.suppress(OSError):
         Path(f"/proc/{pid}/autogroup").write_text(str(_NICE))

@@ -18,3 +18,12 @@ os.environ.setdefault("LP_NUM_THREADS", "0")
 def pytest_addoption(parser: pytest.Parser) -> None:
     """Add what some tests take: `--repeat 20` tries each fault over ROS 2 twenty times."""
     parser.addoption("--repeat", type=int, default=1, metavar="N", help="try each fault over ROS 2 N times (1)")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what drives a robot in real time: it has a command of its own, since it wants the processors to itself."""
+    for item in items:
+        real_time = "hardware_sim" in item.path.parts or item.path.name.startswith("test_realtime_")
+        if real_time or item.get_closest_marker("ros"):
+            item.add_marker("robot")

@@ -16,6 +16,8 @@ pytest.importorskip("cv2")
 from robot_rl_hardware.ros.messages import from_image, stamp_ns, to_image
 from robot_rl_hardware.ros.node import open_node
 
+pytestmark = pytest.mark.ros
+
 Wait = Callable[..., None]
 
 

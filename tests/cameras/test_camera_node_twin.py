@@ -20,6 +20,8 @@ from robot_rl_hardware.ros import qos
 from robot_rl_hardware.ros.messages import ARM_JOINTS, from_image, stamp_ns, to_joints, to_pose
 from robot_rl_hardware.ros.node import open_node
 
+pytestmark = pytest.mark.ros
+
 try:
     require_gl()
     REASON = ""

@@ -68,7 +68,10 @@ def test_a_kill_costs_the_step_in_flight_at_most(tmp_path: Path, after: int) -> 
                 break
     finally:
         child.send_signal(signal.SIGKILL)
-        rest, errors = child.communicate(timeout=60)
+        child.wait()
+        assert child.stdout is not None
+        assert child.stderr is not None
+        rest, errors = child.stdout.read(), child.stderr.read()  # what the loop above has read ahead, too
     written = max([written, *(int(word) for word in rest.split())])
     assert written >= after, errors
     (path,) = tmp_path.iterdir()

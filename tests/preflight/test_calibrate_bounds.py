@@ -18,7 +18,7 @@ from robot_rl_hardware.operator.bounds import write_box
 from robot_rl_hardware.operator.corners import MIN_SIDE_M, Corners
 
 # ROS imports an old parser, which imports modules that Python has renamed.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_.*:DeprecationWarning")
+pytestmark = [pytest.mark.ros, pytest.mark.filterwarnings("ignore:module 'sre_.*:DeprecationWarning")]
 
 _points = st.lists(st.tuples(*[st.floats(-0.6, 0.6)] * 3), max_size=8)
 

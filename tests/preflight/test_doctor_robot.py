@@ -24,6 +24,8 @@ from robot_rl.preflight import STATEMENTS, check_preflight, preflight_path
 from robot_rl.probes import Check
 from robot_rl.probes_robot import FCI_VERSION, check_fci, check_governor, check_network
 
+pytestmark = pytest.mark.ros
+
 BOUNDS = Box(min_m=(0.3, -0.2, 0.0), max_m=(0.6, 0.2, 0.4))
 WELL = ArmMeasurement(
     where="/arm, ROS domain 1",

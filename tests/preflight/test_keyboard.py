@@ -112,7 +112,9 @@ def test_what_is_no_terminal_is_refused(tmp_path: Path) -> None:
 
 def test_ctrl_c_still_interrupts(terminal: Terminal) -> None:
     code = (
+        "import signal\n"
         "from robot_rl_hardware.operator.keyboard import Keyboard\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"  # a shell's background job ignores it
         "with Keyboard() as k:\n"
         "    print('ready', flush=True)\n"
         "    while True: k.read(1.0)\n"

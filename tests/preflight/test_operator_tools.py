@@ -18,7 +18,7 @@ from robot_rl_hardware.ros.operator_jog import STOPPED_BY_US
 
 PATIENCE_S = 60.0
 # ROS imports an old parser, which imports modules that Python has renamed.
-pytestmark = pytest.mark.filterwarnings("ignore:module 'sre_.*:DeprecationWarning")
+pytestmark = [pytest.mark.ros, pytest.mark.filterwarnings("ignore:module 'sre_.*:DeprecationWarning")]
 
 
 @pytest.fixture(scope="module")
