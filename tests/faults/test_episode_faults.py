@@ -58,19 +58,17 @@ def program(text: str, folder: Path) -> subprocess.Popen[str]:
 
 @pytest.mark.parametrize("after", [1, 7, 23])
 def test_a_kill_costs_the_step_in_flight_at_most(tmp_path: Path, after: int) -> None:
-    child = program(RECORD_FOR_EVER, tmp_path)
     written = 0
-    try:
-        assert child.stdout is not None
-        for line in child.stdout:
-            written = int(line)
-            if written >= after:
-                break
-    finally:
-        child.send_signal(signal.SIGKILL)
-        child.wait()
+    with program(RECORD_FOR_EVER, tmp_path) as child:
         assert child.stdout is not None
         assert child.stderr is not None
+        try:
+            for line in child.stdout:
+                written = int(line)
+                if written >= after:
+                    break
+        finally:
+            child.send_signal(signal.SIGKILL)
         rest, errors = child.stdout.read(), child.stderr.read()  # what the loop above has read ahead, too
     written = max([written, *(int(word) for word in rest.split())])
     assert written >= after, errors

@@ -66,7 +66,7 @@ def test_tests_are_read_with_their_file_and_result(tmp_path: Path) -> None:
 def test_a_speed_below_its_bar_is_excused_only_by_a_floor_that_was_measured(
     rate: float, floor: float, holds: bool | None
 ) -> None:
-    rows = {"critic updates": {"value": rate}, "critic updates, of the floor": {"baseline": floor}}
+    rows = {"critic updates": {"value": rate}, "critic updates, of the parts alone": {"baseline": floor}}
     assert bench.judge(rows)[0].holds is holds
 
 
