@@ -48,7 +48,7 @@ def measure(runner: Runner) -> list[Row]:
 
 def judge(rows: Rows) -> list[Row]:
     """Return the rows of the verification for the benchmarks' rows by name."""
-    # The parts of an update alone, one after another, are the nearer floor; a large sgemm is no shape that occurs in it.
+    # The parts of an update alone, one after another, are the nearer floor: no large sgemm occurs in it.
     floor = number(rows.get("critic updates, of the parts alone", {}).get("baseline"))
     return [
         _at_least(
