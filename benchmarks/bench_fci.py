@@ -99,7 +99,7 @@ def run(quick: bool = False) -> list[Row]:
         for name, value in zip(names, ticks.response_us, strict=True)
     ]
     rows += [
-        _row("from a state to the loop's sample, median", before_us, "us", "before the response's clock"),
+        _row("from a state to the loop's sample, median", before_us, "us", "part of the response"),
         _row("time between ticks, p99", ticks.period_us[1], "us", "nominal: 1000"),
         _row("states missed", float(ticks.missed), f"of {ticks.ticks + ticks.missed}"),
         _row("holds and stops", float(len(stops)), f"in {seconds:g} s", "; ".join(stops[:2])),

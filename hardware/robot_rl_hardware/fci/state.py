@@ -13,40 +13,55 @@ from robot_rl_controllers.drive.fr3_kinematics import FLANGE_M, LINKS, forward, 
 from robot_rl_controllers.drive.plant import Sample
 from robot_rl_hardware.fci.settings import FciSettings
 
+# Layout of what the library tells, in one array: one conversion of a list is cheaper than seven.
+_Q, _DQ, _TAU, _WRENCH, _POSE, _CORIOLIS, _SIZE = 0, 7, 14, 21, 27, 43, 50
+
 
 @kernel
-def take(
-    columns: Vector, q: Vector, links: Vector, tool: Vector, anchors: Vector, axes: Vector, pose: Vector, p: Vector,
-    quat: Vector, J: Vector,
-) -> None:  # fmt: skip
-    """Fill in position (3,) and quaternion (4,) wxyz of the measured tool pose, and its Jacobian (6, 7) in B.
-
-    Args:
-        columns: (16,) the measured pose as it came, column by column.
-        q: (7,) joint positions [rad].
-        links, tool: of the arm, see `fr3_kinematics`.
-        anchors, axes, pose: scratch, (7, 3), (7, 3) and (7,).
-        p, quat, J: receive the result.
-    """
-    turn = np.empty((3, 3))
-    for column in range(3):
-        p[column] = columns[12 + column]
-        for row in range(3):
-            turn[row, column] = columns[4 * column + row]
-    matrix_to_quat_into(quat, turn)
-    forward(links, tool, q, anchors, axes, pose)
+def place(q: Vector, tool: Vector, pose: Vector, J: Vector) -> None:
+    """Fill in the tool's pose (7,) and its Jacobian (6, 7) in B at joint positions (7,)."""
+    anchors, axes = np.empty((7, 3)), np.empty((7, 3))
+    forward(LINKS, tool, q, anchors, axes, pose)
     jacobian(anchors, axes, pose, J)
 
 
+@kernel
+def spread(
+    told: Vector, tool: Vector, sign: float, q: Vector, dq: Vector, tau: Vector, wrench: Vector, p: Vector,
+    quat: Vector, J: Vector, coriolis: Vector,
+) -> None:  # fmt: skip
+    """Fill in a sample's arrays.
+
+    Args:
+        told: (50,) what the library told, in the layout above; its pose column by column.
+        tool: (7,) tool in the last link, see `fr3_kinematics`.
+        sign: of the wrench.
+        q, dq, tau, wrench, p, quat, J, coriolis: receive the result.
+    """
+    for i in range(7):
+        q[i], dq[i] = told[_Q + i], told[_DQ + i]
+        tau[i], coriolis[i] = told[_TAU + i], told[_CORIOLIS + i]
+    for i in range(6):
+        wrench[i] = sign * told[_WRENCH + i]
+    turn = np.empty((3, 3))
+    for column in range(3):
+        p[column] = told[_POSE + 12 + column]
+        for row in range(3):
+            turn[row, column] = told[_POSE + 4 * column + row]
+    matrix_to_quat_into(quat, turn)
+    place(q, tool, np.empty(7), J)
+
+
 class StateReader:
-    """Fills in samples, without allocating more than the library's own lists."""
+    """Fills in samples, without allocating more than lists of numbers."""
 
     def __init__(self, settings: FciSettings) -> None:
         """Prepare for a tool, and compile."""
-        tool = np.array([*settings.p_FE[:2], FLANGE_M + settings.p_FE[2], *settings.quat_FE])
-        self._kinematics = LINKS, tool, np.zeros((7, 3)), np.zeros((7, 3)), np.zeros(7)
-        self._pose = np.eye(4).ravel()
-        self._sign = settings.wrench_sign
+        self._tool = np.array([*settings.p_FE[:2], FLANGE_M + settings.p_FE[2], *settings.quat_FE])
+        self._sign = float(settings.wrench_sign)
+        self._told = np.zeros(_SIZE)
+        self._told[_POSE : _POSE + 16] = np.eye(4).ravel()
+        self._spread(Sample())
         self.jacobian_at(np.zeros(7))
 
     def fill(self, sample: Sample, state: Any, model: Any) -> None:
@@ -58,17 +73,17 @@ class StateReader:
         """
         sample.stamp_s = time.monotonic()
         sample.robot_s = state.time.to_sec()
-        sample.q[:] = state.q
-        sample.dq[:] = state.dq
-        sample.tau_prev[:] = state.tau_J_d
-        sample.F_BE[:] = state.O_F_ext_hat_K
-        sample.F_BE *= self._sign
-        self._pose[:] = state.O_T_EE
-        take(self._pose, sample.q, *self._kinematics, sample.p_BE, sample.quat_BE, sample.J)
-        sample.coriolis[:] = model.coriolis(state)
+        wrench, pose, coriolis = state.O_F_ext_hat_K, state.O_T_EE, model.coriolis(state)
+        self._told[:] = [*state.q, *state.dq, *state.tau_J_d, *wrench, *pose, *coriolis]
+        self._spread(sample)
+
+    def _spread(self, s: Sample) -> None:
+        spread(
+            self._told, self._tool, self._sign, s.q, s.dq, s.tau_prev, s.F_BE, s.p_BE, s.quat_BE, s.J, s.coriolis
+        )  # fmt: skip
 
     def jacobian_at(self, q: Vector) -> Vector:
         """Return the tool's Jacobian (6, 7) in B at joint positions (7,)."""
         J = np.zeros((6, 7))
-        take(self._pose, q, *self._kinematics, np.zeros(3), np.zeros(4), J)
+        place(q, self._tool, np.zeros(7), J)
         return J
