@@ -22,8 +22,8 @@ demo: practice  ## Teach the arm twin to pick up a cube; leaves a video and a re
 test: setup  ## Run the tests, two at a time. ARGS="-k replay" passes options to pytest.
 	@$(BIN)/python -m pytest -n 2 -m "not robot" $(ARGS)
 
-test-robot: setup  ## Run the tests that drive robots in real time: ROS 2 nodes, the twin, the Franka's simulator if it is there.
-	@$(BIN)/python -m pytest -n 2 -m robot $(ARGS)
+test-robot: setup  ## Run the tests that drive robots in real time, one at a time: ROS 2 nodes, twins, the Franka's simulator.
+	@$(BIN)/python -m pytest -m robot $(ARGS)
 
 check: setup  ## Check format, lint, types and the direction of imports.
 	@$(BIN)/ruff format --check .
