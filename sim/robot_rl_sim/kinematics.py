@@ -9,9 +9,10 @@ from numpy.typing import NDArray
 from robot_rl.compiled import kernel
 from robot_rl.geometry import quat_conj, quat_mul, rotvec_from_quat
 from robot_rl.robot import Vector
+from robot_rl_controllers.drive.fr3_kinematics import jacobian
 from robot_rl_sim.fr3 import ARM_JOINTS, HOME_Q
 from robot_rl_sim.native import address_of, call_mj
-from robot_rl_sim.tick import F64, fill_jacobian
+from robot_rl_sim.tick import F64
 
 STEPS, POSTURE_STEPS = 60, 25  # the first ones also draw the arm to the home posture, the rest only close in
 POSTURE = 0.1
@@ -56,7 +57,7 @@ def solve_pose(
     error = np.inf
     for i_step in range(STEPS):
         call_mj(addresses[0], addresses[1], addresses[2])
-        fill_jacobian(J, xpos[tcp], xanchor, xaxis)
+        jacobian(xanchor, xaxis, xpos[tcp], J)
         e[0:3] = p_wanted - xpos[tcp]
         e[3:6] = rotvec_from_quat(quat_mul(quat_wanted, quat_conj(xquat[tcp])))
         error = np.sqrt(np.sum(e[0:3] ** 2)) + np.sqrt(np.sum(e[3:6] ** 2))

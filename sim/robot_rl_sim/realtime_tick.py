@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_rl.compiled import kernel
-from robot_rl_sim.tick import WRENCH_EVERY, WRENCH_FILTER_S, advance, fill_jacobian, sound
+from robot_rl_controllers.drive.fr3_kinematics import jacobian
+from robot_rl_sim.tick import WRENCH_EVERY, WRENCH_FILTER_S, advance, sound
 
 F64 = NDArray[np.float64]
 
@@ -59,5 +60,5 @@ def fill_sample(
         quat_out[i] = quat[i]
     for i in range(6):
         F_out[i] = wrench[i]
-    fill_jacobian(J, p, xanchor, xaxis)
+    jacobian(xanchor, xaxis, p, J)
     return sound(qpos) and sound(qvel)

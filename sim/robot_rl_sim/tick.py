@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_rl.compiled import kernel
+from robot_rl_controllers.drive.fr3_kinematics import jacobian
 from robot_rl_controllers.impedance import impedance_torque
 from robot_rl_controllers.joint_motion import evaluate_move, joint_impedance_torque
 from robot_rl_sim.native import call_mj
@@ -29,20 +30,6 @@ WRENCH_FILTER_S = 0.03
 WRENCH_AGE, WRENCH_SIZE = 6, 7
 UNSOUND = 1e10
 """A position or velocity this large means that the simulation diverged; MuJoCo's own bound."""
-
-
-@kernel
-def fill_jacobian(J: F64, p: F64, xanchor: F64, xaxis: F64) -> None:
-    """Fill the (6, 7) tool Jacobian in the base frame (rows v then omega) from joint anchors and axes."""
-    for j in range(7):
-        ax, ay, az = xaxis[j, 0], xaxis[j, 1], xaxis[j, 2]
-        rx, ry, rz = p[0] - xanchor[j, 0], p[1] - xanchor[j, 1], p[2] - xanchor[j, 2]
-        J[0, j] = ay * rz - az * ry
-        J[1, j] = az * rx - ax * rz
-        J[2, j] = ax * ry - ay * rx
-        J[3, j] = ax
-        J[4, j] = ay
-        J[5, j] = az
 
 
 @kernel
@@ -166,7 +153,7 @@ def cartesian_period(
     for _ in range(ticks):
         if not sound(qvel):
             return
-        fill_jacobian(J, p, xanchor, xaxis)
+        jacobian(xanchor, xaxis, p, J)
         for i in range(7):
             scratch[i] = bias[i] - gravcomp[i]
         impedance_torque(
@@ -252,7 +239,7 @@ def read_state(
         out[i] = qpos[i]
         out[7 + i] = qvel[i]
     p = xpos[tcp]
-    fill_jacobian(J, p, xanchor, xaxis)
+    jacobian(xanchor, xaxis, p, J)
     for i in range(3):
         out[14 + i] = p[i]
     for i in range(4):

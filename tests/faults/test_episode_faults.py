@@ -7,11 +7,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from episode_maker import make_episode, make_file
+from small_disk import small_disk
 
 from robot_rl.episodes.reader import Episode
 from robot_rl.episodes.recorder import EpisodeRecorder
@@ -102,23 +102,13 @@ def test_a_file_that_may_not_grow_is_marked_lost_and_the_next_episode_is_recorde
     assert Episode(tmp_path / "000002.mcap").cut == ""
 
 
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    folder = tmp_path / "disk"
-    folder.mkdir()
-    mount = shutil.which("mount")
-    if os.geteuid() != 0 or mount is None:
-        pytest.skip("a small file system needs root")
-    command = [mount, "-t", "tmpfs", "-o", "size=64k", "tmpfs", str(folder)]
-    made = subprocess.run(command, capture_output=True, text=True, check=False)
-    if made.returncode:
-        pytest.skip(f"a small file system cannot be mounted here: {made.stderr.strip()}")
-    yield folder
-    subprocess.run(["umount", str(folder)], check=False)
+def test_a_full_disk_marks_the_episode_lost_and_keeps_what_was_written(tmp_path: Path) -> None:
+    with small_disk(tmp_path / "disk", "64k") as disk:
+        check_a_full_disk(disk, tmp_path)
 
 
-def test_a_full_disk_marks_the_episode_lost_and_keeps_what_was_written(small_disk: Path, tmp_path: Path) -> None:
-    with EpisodeRecorder(small_disk) as recorder:
+def check_a_full_disk(disk: Path, tmp_path: Path) -> None:
+    with EpisodeRecorder(disk) as recorder:
         make_episode(recorder, n=4, seed=1)
         make_episode(recorder, n=200, seed=2)
     kept, lost = recorder.finished

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 import numpy as np
 import pytest
 from fci_sim_process import Simulator, why_not
+from patience import wait_until
 
 from robot_rl.cell import Cell
 from robot_rl.geometry import Vector
@@ -94,14 +95,7 @@ def patient_simulator() -> Iterator[Simulator]:
 def until() -> Callable[..., None]:
     """Wait until a condition holds."""
 
-    def wait(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(f"it never happened that {what}")
-            time.sleep(0.005)
-
-    return wait
+    return wait_until
 
 
 @pytest.fixture(scope="module")

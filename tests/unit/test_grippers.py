@@ -12,6 +12,7 @@ import tty
 from collections.abc import Callable, Iterator
 
 import pytest
+from patience import wait_until
 
 from robot_rl.errors import ConfigError, RobotError
 from robot_rl_hardware.grippers.client import GripperClient, open_gripper
@@ -119,14 +120,7 @@ def peer() -> Iterator[Peer]:
 
 @pytest.fixture
 def until() -> Callable[..., None]:
-    def wait(condition: Callable[[], bool], what: str, timeout_s: float = 20.0) -> None:
-        deadline = time.monotonic() + timeout_s
-        while not condition():
-            if time.monotonic() > deadline:
-                pytest.fail(f"it never happened that {what}")
-            time.sleep(0.005)
-
-    return wait
+    return wait_until
 
 
 def test_fingers_go_where_they_are_asked_to(peer: Peer, until: Callable[..., None]) -> None:

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from robot_rl.errors import MissingDependency
 from robot_rl.robot import ResetRequest
+from robot_rl_controllers.drive.fr3_kinematics import jacobian
 from robot_rl_controllers.joint_motion import JointMove
 from robot_rl_sim import tick
 from robot_rl_sim.fr3 import HOME_Q
@@ -44,7 +45,7 @@ def put(twin: ArmTwin, share: list[float], dq: list[float] | None = None) -> muj
 def test_jacobian_and_twist_are_mujocos(share: list[float], dq: list[float]) -> None:
     data, tcp = put(TWIN, share, dq), TWIN.kinematics.tcp
     J = np.zeros((6, 7))
-    tick.fill_jacobian(J, data.xpos[tcp], data.xanchor, data.xaxis)
+    jacobian(data.xanchor, data.xaxis, data.xpos[tcp], J)
     jacp, jacr = np.zeros((3, TWIN.model.nv)), np.zeros((3, TWIN.model.nv))
     mujoco.mj_jacBody(TWIN.model, data, jacp, jacr, tcp)
     np.testing.assert_allclose(J, np.vstack([jacp, jacr])[:, :7], atol=1e-12)

@@ -69,7 +69,10 @@ def forward(links: Vector, tool: Vector, q: Vector, anchors: Vector, axes: Vecto
 
 @kernel
 def jacobian(anchors: Vector, axes: Vector, pose: Vector, J: Vector) -> None:
-    """Fill in the (6, 7) tool Jacobian in B, rows v then omega, from what `forward` filled in."""
+    """Fill in the (6, 7) tool Jacobian in B, rows v then omega, from joint anchors and axes and the tool's position.
+
+    `forward` fills them in; a simulator has its own, of which the first seven joints count.
+    """
     for j in range(JOINTS):
         ax, ay, az = axes[j, 0], axes[j, 1], axes[j, 2]
         rx, ry, rz = pose[0] - anchors[j, 0], pose[1] - anchors[j, 1], pose[2] - anchors[j, 2]
