@@ -10,10 +10,12 @@ import contextlib
 import math
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import numpy as np
 
+from robot_rl.assisted import StepSeen
 from robot_rl.errors import ConfigError, RobotError
 from robot_rl.operator import Button, OperatorInput
 from robot_rl.robot import RobotState
@@ -144,3 +146,40 @@ class KeyboardOperator:
         except KeyboardGone as e:
             self.gone = str(e)
             return []
+
+
+class TerminalButtons:
+    """A `Watcher` that shows nothing: the keys of a terminal as buttons, beside a device that has too few of them.
+
+    Args:
+        keyboard: Let through one by one already; closed with this.
+    """
+
+    help = HELP[-1:]
+
+    def __init__(self, keyboard: Keyboard) -> None:
+        self._keyboard: Keyboard | None = keyboard
+        keyboard.__enter__()
+
+    def reset(self, observation: Any, facts: Mapping[str, Any]) -> None:
+        """What was pressed before counts no more."""
+        self.buttons()
+
+    def step(self, seen: StepSeen) -> None:
+        """There is nothing to show."""
+
+    def buttons(self) -> tuple[Button, ...]:
+        """Return the buttons of the keys that were pressed; none any more once the terminal is closed."""
+        if self._keyboard is None:
+            return ()
+        try:
+            return tuple(BUTTON_KEYS[key] for key in self._keyboard.read() if key in BUTTON_KEYS)
+        except KeyboardGone:
+            self.close()
+            return ()
+
+    def close(self) -> None:
+        """Put the terminal back as it was. Safe to call twice."""
+        keyboard, self._keyboard = self._keyboard, None
+        if keyboard is not None:
+            keyboard.__exit__(None, None, None)

@@ -124,12 +124,11 @@ class JoySource:
 
     def _nobody(self, spinning: SpinningNode) -> str:
         topics: Any = spinning.node.get_topic_names_and_types()
-        there = ", ".join(
-            sorted(name for name, kinds in topics if "sensor_msgs/msg/Joy" in kinds and name != self.topic)
-        )
+        joys = [name for name, kinds in topics if "sensor_msgs/msg/Joy" in kinds and name != self.topic]
+        there = ", ".join(sorted(joys)) or "none"
         return (
             f"nobody publishes {self.topic} (sensor_msgs/Joy) in ROS domain {domain_of(self._domain)} within "
-            f"{self._connect_s:.0f} s; Joy topics here: {', '.join(joys) or 'none'}. Start one with: ros2 run joy joy_node, or "
+            f"{self._connect_s:.0f} s; Joy topics here: {there}. Start one with: ros2 run joy joy_node, or "
             "choose with operator.topic="
         )
 
