@@ -137,6 +137,17 @@ def open_recording(root: Path, name: str, env: AssistedEnv, *, task: str, seed: 
     return folder
 
 
+def start_seed(seed: int, number: int, skipped: int = 0) -> int:
+    """Return the seed of an episode's start, apart from those of `robot-rl demos`.
+
+    Args:
+        seed: Of the recording.
+        number: Episodes that were recorded before, in this session or another.
+        skipped: Episodes of this session that ended before anybody acted.
+    """
+    return FIRST_SEED + (seed << 16) + 2**15 + number % 4096 + 4096 * (skipped % 8)
+
+
 def complete_cut(folder: Path) -> list[str]:
     """Complete the episodes that a kill left cut, and return what was done, in sentences; they do not count."""
     said = []
@@ -191,7 +202,7 @@ class Recording:
         )  # fmt: skip
         self._limit = math.ceil(config.time_s / inner.period_s) if config.time_s else task.max_steps
         self._paced = config.source == "human" and not inner.real_time
-        self._first_seed = FIRST_SEED + (seed << 16) + 2**15  # apart from those of `robot-rl demos`
+        self._seed = seed
         self._hold = _Hold(task.action_spec)
         self._rate = RateCheck(inner.period_s, config.rate_tolerance)
         self._timer = LoopTimer(inner.period_s)
@@ -266,7 +277,7 @@ class Recording:
         progress.phase, progress.episode_left_s = "getting ready", math.nan
         progress.guard.clear()
         self._tell("")
-        seed = self._first_seed + self._number % 4096 + 4096 * (self._skipped % 8)
+        seed = start_seed(self._seed, self._number, self._skipped)
         env.env.task.max_steps = _NEVER
         observation = begin_episode(env, seed, self._stopping)
         self._hold.begin(env.robot_state)

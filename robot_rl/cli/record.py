@@ -82,6 +82,8 @@ def _record(composed: Composed, n: int, options: argparse.Namespace, stopping: C
     with _watchers(composed.choices["operator"]) as (watchers, keys):
         env = AssistedEnv(inner, operator, watchers)
         try:
+            if not (Path(settings.runs) / name).exists():
+                env.connect()  # before there is a folder for what nobody can record
             folder = record.open_recording(
                 Path(settings.runs), name, env, task=composed.task, seed=settings.seed, config_yaml=composed.text()
             )
@@ -146,7 +148,10 @@ def _composed(settings: list[str], config_dirs: Sequence[str]) -> Composed:
         raise ConfigError(f"nobody demonstrates: choose one of operator={have} (without a terminal there are no keys)")
     if chosen and chosen[-1] == "scripted":  # it demonstrates from the first step to the last
         alone = ("operator.share=1.0", "operator.episodes=1.0", "operator.patience_steps=0")
-        settings = [*(s for s in alone if not any(t.startswith(s.partition("=")[0] + "=") for t in settings)), *settings]
+        settings = [
+            *(s for s in alone if not any(t.startswith(s.partition("=")[0] + "=") for t in settings)),
+            *settings,
+        ]
     return config.compose(settings, config_dirs=config_dirs)
 
 
@@ -240,5 +245,7 @@ def _tool(p: Progress) -> str:
     x, y, z = p.state.p_BE
     ahead = rotate(p.state.quat_BE, np.array([1.0, 0.0, 0.0]))
     yaw_deg = math.degrees(math.atan2(ahead[1], ahead[0]))
-    gripper = f"gripper {1e3 * p.state.gripper_width_m:.0f} mm, " + ("closing" if p.state.gripper_closing else "opening")
+    gripper = f"gripper {1e3 * p.state.gripper_width_m:.0f} mm, " + (
+        "closing" if p.state.gripper_closing else "opening"
+    )
     return f"tool  x {x:+.4f}  y {y:+.4f}  z {z:+.4f} m  yaw {yaw_deg:+.1f} deg   {gripper}"

@@ -18,7 +18,7 @@ from robot_rl_hardware.operator.spacemouse import SpaceMouseReports, SpaceMouseS
 PUSH_FORWARD = bytes.fromhex("01000064ff0000")  # y -156
 TWIST = bytes.fromhex("0200000000a2fe")  # rz -350
 ZERO = [bytes.fromhex("01000000000000"), bytes.fromhex("02000000000000")]
-COMBINED = bytes.fromhex("01" "0000" "a2fe" "0000" "0000" "0000" "0000")  # y -350
+COMBINED = bytes.fromhex("010000a2fe0000000000000000")  # y -350
 
 
 def report(kind: int, *values: int) -> bytes:

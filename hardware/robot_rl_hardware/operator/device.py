@@ -108,6 +108,7 @@ class DeviceOperator:
     def begin(self, seed: int) -> None:
         """Begin an episode: what is held counts only after it was let go."""
         self._gripper.forget()
+        self._hand.begin()
         self._watchdog.distrust("held from before")
         self._look(self._sample(self._clock()), self._clock())
 

@@ -2,6 +2,9 @@
 
 A person thinks in the base's frame, as seen from where they stand: forward, left, up. A task's action is a step in the
 tool's frame, so what the hand says is turned by the tool's measured orientation in every control period.
+
+A step begins at the measured pose, so whatever an arm yields while it is pushed around stays: after a minute of keys
+the tool hangs askew. So while the person acts the tool's tilt is steered back to what they asked for.
 """
 
 from __future__ import annotations
@@ -14,12 +17,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_rl.errors import ConfigError, SpecError
-from robot_rl.geometry import Vector, quat_conj, rotate
+from robot_rl.geometry import (
+    Vector,
+    quat_conj,
+    quat_from_rotvec,
+    quat_mul,
+    rotate,
+    rotvec_from_quat,
+    vector_angle,
+)
 from robot_rl.specs import ActionSpec
 
 MOTIONS = ("x", "y", "z", "roll", "pitch", "yaw")
 """Along, and about, the base's x (forward), y (left) and z (up), as a person sees them who looks along x."""
 SLOWEST = 1.0 / 64.0
+LEVEL_SHARE = 0.25
+"""Share of the full rotation step that steers the tilt back."""
+LEAD_RAD, ANOTHER_RAD = 0.15, 0.35
+"""How far the tilt that is asked for runs ahead of the measured one; and from where on it was not the person who
+tilted the tool, but the policy: what is measured counts then."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,12 +46,14 @@ class HandConfig:
         speed, turn: Share of the task's full step of translation and of rotation that full deflection asks for.
         deadband: Deflections up to this, of 1, are rest.
         facing_deg: Where the person looks, about the base's z from its x: 180 for one who faces the robot.
+        level: Whether the tool's tilt is steered back to what the person asked for.
     """
 
     speed: float = 0.5
     turn: float = 0.5
     deadband: float = 0.1
     facing_deg: float = 0.0
+    level: bool = True
 
     def __post_init__(self) -> None:
         for name in ("speed", "turn"):
@@ -74,6 +92,8 @@ class Hand:
             raise SpecError("an operator's device moves an arm: the action must begin with translation and rotation")
         self.spec, self.config, self.factor = spec, config or HandConfig(), 1.0
         self._gripper = spec.discrete.get("gripper")
+        self._scale = (spec.continuous["translation"].scale, spec.continuous["rotation"].scale)
+        self._axis: Vector | None = None  # (3,) where the tool's z shall point, in B
         angle = math.radians(self.config.facing_deg)
         self._facing = np.array([math.cos(0.5 * angle), 0.0, 0.0, math.sin(0.5 * angle)])
 
@@ -81,6 +101,10 @@ class Hand:
     def has_gripper(self) -> bool:
         """Whether the task's actions tell a gripper."""
         return self._gripper is not None
+
+    def begin(self) -> None:
+        """Begin an episode: the tilt that the tool has is the one that is wanted."""
+        self._axis = None
 
     def slower(self) -> None:
         """Halve the speed."""
@@ -100,15 +124,42 @@ class Hand:
             close_gripper: What the gripper shall do, where the task has one.
         """
         out = np.zeros(self.spec.size, np.float32)
+        move, turn = (
+            rotate(self._facing, np.clip(np.asarray(motion[i : i + 3], float), -1.0, 1.0)) * (share * self.factor)
+            for i, share in ((0, self.config.speed), (3, self.config.turn))
+        )
+        if self.config.level:
+            turn = self._levelled(turn * self._scale[1], quat_BE) / self._scale[1]
         back = quat_conj(quat_BE)
-        for at, share in ((0, self.config.speed), (3, self.config.turn)):
-            seen = np.clip(np.asarray(motion[at : at + 3], float), -1.0, 1.0)
-            step = rotate(back, rotate(self._facing, seen)) * (share * self.factor)
+        for at, seen in ((0, move), (3, turn)):
+            step = rotate(back, seen)
             # Shorten the step rather than clip its entries, which would turn it.
             out[at : at + 3] = step / max(1.0, float(np.abs(step).max()))
         if self._gripper is not None:
             out[self.spec.slices["gripper"]] = self._gripper.value(1 if close_gripper else 0)
         return out
+
+    def _levelled(self, turn: Vector, quat_BE: Vector) -> Vector:
+        """Return a rotation vector in B [rad] that turns as asked for, and the tilt back to where it shall be."""
+        now = rotate(quat_BE, np.array([0.0, 0.0, 1.0]))
+        if self._axis is None or vector_angle(now, self._axis) > ANOTHER_RAD:
+            self._axis = now
+        asked = quat_from_rotvec(turn)
+        self._axis = _towards(now, rotate(asked, self._axis), LEAD_RAD)
+        limit = max(LEVEL_SHARE * self._scale[1], float(np.linalg.norm(turn)))
+        return rotvec_from_quat(quat_mul(quat_from_rotvec(_between(rotate(asked, now), self._axis, limit)), asked))
+
+
+def _between(a: Vector, b: Vector, limit_rad: float) -> Vector:
+    """Return the shortest rotation vector [rad] from one direction to another, of at most `limit_rad`."""
+    normal, angle = np.cross(a, b), vector_angle(a, b)
+    size = float(np.linalg.norm(normal))
+    return normal * (min(angle, limit_rad) / size) if size > 1e-12 else np.zeros(3)
+
+
+def _towards(a: Vector, b: Vector, limit_rad: float) -> Vector:
+    """Return the direction `b`, or the one `limit_rad` from `a` on the way to it if that is nearer."""
+    return b if vector_angle(a, b) <= limit_rad else rotate(quat_from_rotvec(_between(a, b, limit_rad)), a)
 
 
 class GripperToggle:

@@ -91,6 +91,7 @@ class KeyboardOperator:
         self._keys()
         self._until_s = -math.inf
         self._gripper.forget()
+        self._hand.begin()
         self._watchdog.distrust("held from before")
 
     def read(self, state: RobotState) -> OperatorInput:

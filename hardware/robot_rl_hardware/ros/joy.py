@@ -136,7 +136,8 @@ class JoySource:
 def make_joy(
     task: Task, motions: Mapping[str, Any], buttons: Mapping[str, Any], topic: str = "/joy",
     domain: int | None = None, age_s: float = 0.3, connect_s: float = 10.0, speed: float = 0.5, turn: float = 0.5,
-    deadband: float = 0.12, facing_deg: float = 0.0, unchanged_s: float = 5.0, still_s: float = 60.0,
+    deadband: float = 0.12, facing_deg: float = 0.0, level: bool = True, unchanged_s: float = 5.0,
+    still_s: float = 60.0,
 ) -> DeviceOperator:  # fmt: skip
     """Return an operator whose device publishes a Joy topic.
 
@@ -144,10 +145,12 @@ def make_joy(
         task: What the actions are for.
         motions, buttons: See `robot_rl_hardware.operator.mapping.control_map`.
         topic, domain, age_s, connect_s: Of `JoySource`.
-        speed, turn, deadband, facing_deg: Of `HandConfig`.
+        speed, turn, deadband, facing_deg, level: Of `HandConfig`.
         unchanged_s, still_s: Of `WatchdogConfig`.
     """
-    hand = Hand(task.action_spec, HandConfig(speed=speed, turn=turn, deadband=deadband, facing_deg=facing_deg))
+    hand = Hand(
+        task.action_spec, HandConfig(speed=speed, turn=turn, deadband=deadband, facing_deg=facing_deg, level=level)
+    )
     watchdog = Watchdog(WatchdogConfig(unchanged_s=unchanged_s, still_s=still_s))
     source = JoySource(topic, domain, age_s, connect_s)
     return DeviceOperator(source, control_map(motions, buttons), hand, watchdog)
