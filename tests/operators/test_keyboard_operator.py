@@ -13,6 +13,7 @@ import pytest
 from operator_rig import Clock, operator_of, reading
 
 from robot_rl.errors import ConfigError, RobotError
+from robot_rl.operator import NOBODY
 
 
 class Terminal:
@@ -78,6 +79,7 @@ def test_a_key_that_repeats_moves_all_the_time_and_a_burst_moves_once(
 
 
 def test_a_key_that_repeats_for_ever_counts_as_let_go(terminal: Terminal, person: Any, clock: Clock) -> None:
+    told = NOBODY
     for _ in range(250):
         terminal.type(b"w")
         told = person.read(reading())

@@ -12,6 +12,7 @@ import pytest
 from operator_rig import Clock, operator_of, reading
 
 from robot_rl.errors import RobotError
+from robot_rl.operator import NOBODY
 from robot_rl_hardware.operator.spacemouse import SpaceMouseReports, SpaceMouseSource, find_spacemice, udev_rule
 
 # Reports as the devices send them: a SpaceNavigator's two, and one of a newer model with all six axes.
@@ -146,7 +147,7 @@ def test_a_link_that_dies_while_deflected_counts_as_let_go(mouse: Hidraw, person
 
 
 def test_a_link_that_hangs_and_repeats_itself_counts_as_let_go(mouse: Hidraw, person: Any, clock: Clock) -> None:
-    acted = []
+    acted, told = [], NOBODY
     for _ in range(40):
         mouse.write(report(1, 0, -200, 0))
         told = person.read(reading())
