@@ -55,8 +55,8 @@ class ScriptedOperator:
         for name, value in (("episodes", episodes), ("useless", useless)):
             if not 0.0 <= value <= 1.0:
                 raise ConfigError(f"operator.{name} is {value}; it must lie in 0 to 1")
-        if not 0.0 <= share < 1.0:
-            raise ConfigError(f"operator.share is {share}; it must be at least 0 and below 1")
+        if not 0.0 <= share <= 1.0:
+            raise ConfigError(f"operator.share is {share}; it must lie in 0 to 1")
         if not segment_steps >= 1.0:
             raise ConfigError(f"operator.segment_steps is {segment_steps}; it must be at least 1")
         for name, value in (("patience_steps", patience_steps), ("until_episode", until_episode), ("seed", seed)):
@@ -75,7 +75,9 @@ class ScriptedOperator:
         self._size = task.action_spec.size
         self._episodes, self._when, self._share = episodes, when, share
         self._end = 1.0 / segment_steps  # chance that a segment ends after a step
-        self._start = share * self._end / (1.0 - share)  # and that one starts, so that the share comes out
+        # And that one starts, so that the share comes out; with all of it the first one has no end.
+        self._start = share * self._end / (1.0 - share) if share < 1.0 else 1.0
+        self._end = self._end if share < 1.0 else 0.0
         self._useless, self._patience, self._until, self._seed = useless, patience_steps, until_episode, seed
         self._stuck_m = stuck_m
         self._seen: deque[NDArray[np.float64]] = deque(maxlen=stuck_steps + 1)

@@ -6,10 +6,16 @@ and that it can be let go of at any time.
 
 from __future__ import annotations
 
+import os
+import pty
+import tempfile
+import weakref
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
+from operator_rig import DeviceFile, js_axis, js_button, operator_of
 
 from robot_rl.build import make_env
 from robot_rl.config import compose
@@ -23,10 +29,44 @@ def configured(name: str, *overrides: str) -> Callable[[Task], Operator]:
     return lambda task: compose([f"operator={name}", *overrides]).settings().operator.make(task)
 
 
+def at_a_terminal(task: Task) -> Operator:
+    """Return an operator with a keyboard of its own that nobody touches."""
+    keys, screen = pty.openpty()
+    made = operator_of("keyboard", task, tty=os.ttyname(screen))
+    weakref.finalize(made, lambda: (os.close(keys), os.close(screen)))
+    return made
+
+
+def with_a_device(name: str, *reports: bytes) -> Callable[[Task], Operator]:
+    """Return what makes an operator on a device file that says something and is then held still."""
+
+    def make(task: Task) -> Operator:
+        folder = tempfile.TemporaryDirectory(prefix="robot_rl-operator-")
+        device = DeviceFile(Path(folder.name) / "js0")
+        made = operator_of(name, task, device=device.path)
+        began = made.connect
+
+        def connect() -> None:
+            began()
+            for report in reports:
+                device.write(report)
+
+        made.connect = connect
+        weakref.finalize(made, lambda: (device.unplug(), folder.cleanup()))
+        return made
+
+    return make
+
+
 OPERATORS: dict[str, Callable[[Task], Operator]] = {
     "none": configured("none"),
     "scripted": configured("scripted"),
     "scripted-stuck": configured("scripted", "operator.when=stuck"),
+    "scripted-alone": configured("scripted", "operator.share=1.0"),
+    "keyboard": at_a_terminal,
+    "gamepad": with_a_device("gamepad"),
+    "gamepad-held": with_a_device("gamepad", js_button(4) + js_axis(0, -0.3) + js_axis(4, 0.4) + js_button(5)),
+    "spacemouse": with_a_device("spacemouse"),
 }
 TASKS = ("reach", "pick_cube", "peg_insert")
 

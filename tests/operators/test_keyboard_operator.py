@@ -180,7 +180,7 @@ def test_a_process_without_input_reads_the_terminal_that_it_is_given(terminal: T
         [sys.executable, "-c", CHILD, terminal.path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         env=environ, start_new_session=True,
     ) as child:  # fmt: skip
-        limit = threading.Timer(120.0, child.kill)
+        limit = threading.Timer(400.0, child.kill)
         limit.start()
         try:
             assert child.stdout.readline() == "ready\n"

@@ -51,7 +51,7 @@ def test_an_actor_reads_the_keys_and_the_mode_is_put_back_though_it_is_killed() 
     with subprocess.Popen(
         [sys.executable, "-c", PARENT, CHILD], stdin=screen, stdout=subprocess.PIPE, text=True, env=environ
     ) as parent:
-        limit = threading.Timer(120.0, parent.kill)
+        limit = threading.Timer(400.0, parent.kill)
         limit.start()
         try:
             assert parent.stdout.readline() == "ready\n"
