@@ -66,16 +66,17 @@ def record(arguments: Sequence[str]) -> int:
 
 
 def _record(composed: Composed, n: int, options: argparse.Namespace, stopping: Callable[[], bool]) -> int:
-    from robot_rl import record
+    from robot_rl import record_folder
     from robot_rl.assisted import AssistedEnv
     from robot_rl.build import make_env
+    from robot_rl.record import RecordConfig
 
     settings = composed.settings()
     scripted = settings.operator.path == SCRIPTED
     inner = make_env(settings)
     operator = settings.operator.make(inner.task)
     name = settings.name or f"demos-{composed.task}"
-    config = record.RecordConfig(
+    config = RecordConfig(
         n=n, time_s=_time_s(options.time, scripted, inner.task.max_steps * inner.period_s),
         confirm=not (scripted or options.no_confirm), source="demo" if scripted else "human",
         rate_tolerance=settings.actor.rate_tolerance,
@@ -85,12 +86,12 @@ def _record(composed: Composed, n: int, options: argparse.Namespace, stopping: C
         try:
             if not (Path(settings.runs) / name).exists():
                 env.connect()  # before there is a folder for what nobody can record
-            folder = record.open_recording(
-                Path(settings.runs), name, env, task=composed.task, seed=settings.seed, config_yaml=composed.text()
+            folder = record_folder.open_recording(
+                Path(settings.runs), name, inner, task=composed.task, seed=settings.seed, config_yaml=composed.text()
             )
-            for sentence in record.complete_cut(folder):
+            for sentence in record_folder.complete_cut(folder):
                 say(sentence)
-            done = sum(map(record.counts, record.recorded(folder)))
+            done = sum(map(record_folder.counts, record_folder.recorded(folder)))
             say(f"recording {folder}: {done} of {n} demonstrations")
             if done < n:
                 env.connect()
@@ -123,12 +124,12 @@ def _run(
 
 def _end(folder: Path, complete: bool, n: int, task: str) -> int:
     """Say what was recorded and what to do next."""
-    from robot_rl import record
+    from robot_rl.record_folder import counts, recorded, table
 
-    episodes = record.recorded(folder)
-    for line in record.table(episodes):
+    episodes = recorded(folder)
+    for line in table(episodes):
         say(line)
-    done = sum(map(record.counts, episodes))
+    done = sum(map(counts, episodes))
     say(f"{done} of {n} demonstrations of {task} in {folder}")
     if not complete:
         say("go on with the same command")

@@ -19,7 +19,8 @@ from robot_rl.config import compose
 from robot_rl.episodes.reader import Episode
 from robot_rl.errors import ConfigError, RobotError, StorageError
 from robot_rl.operator import NOBODY, Button, OperatorInput
-from robot_rl.record import Progress, RecordConfig, Recording, counts, open_recording, recorded, start_seed, table
+from robot_rl.record import Progress, RecordConfig, Recording
+from robot_rl.record_folder import counts, open_recording, recorded, start_seed, table
 from robot_rl.robot import RobotState
 
 SCRIPTED = ("operator=scripted", "operator.share=1.0")
@@ -66,7 +67,7 @@ def recording(root: Path, *settings: str, operator: Any = None, **config: Any) -
     env = AssistedEnv(inner, operator or chosen.operator.make(inner.task))
     config = {"source": "human" if operator else "demo", "confirm": False, **config}
     try:
-        folder = open_recording(root, "mine", env, task=composed.task, seed=0, config_yaml=composed.text())
+        folder = open_recording(root, "mine", inner, task=composed.task, seed=0, config_yaml=composed.text())
         env.connect()
         with Recording(folder, env, RecordConfig(**config)) as made:
             yield made

@@ -17,7 +17,7 @@ from preflight_rig import PATIENCE_S, Terminal
 
 from robot_rl import demos
 from robot_rl.episodes.reader import Episode
-from robot_rl.record import start_seed
+from robot_rl.record_folder import start_seed
 from robot_rl_tasks.arm import relative_yaw
 from robot_rl_tasks.reach import Reach
 
