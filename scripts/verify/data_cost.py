@@ -1,4 +1,4 @@
-"""What recording costs a control loop: two cameras of 640x480 at 30 Hz and readings at 100 Hz, beside a loop at 10 Hz."""
+"""What recording costs: two cameras of 640x480 at 30 Hz and readings at 100 Hz, beside a control loop at 10 Hz."""
 
 from __future__ import annotations
 

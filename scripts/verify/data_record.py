@@ -39,7 +39,7 @@ def measure(runner: Runner) -> list[Row]:
             measured=checked.last_line or checked.how(),
             bar="no problem",
             holds=checked.status == 0,
-        )  # fmt: skip
+        )
     )
     words = ["train", "task=pick_cube", f"demos={runs / 'demos'}", f"runs={runs}", "name=learnt"]
     ended = runner.run("record-train", [*ROBOT_RL, *words], TIMEOUT_S)
