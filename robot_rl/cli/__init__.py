@@ -21,6 +21,7 @@ COMMANDS = {
     "report": ("pages", "write a run's report, one HTML page"),
     "compare": ("pages", "compare runs, seeds and baselines on one HTML page"),
     "runs": ("pages", "list the runs"),
+    "record": ("record", "record demonstrations by a person: keyboard, gamepad, SpaceMouse, ROS 2 topic"),
     "demos": ("demos", "record demonstrations by the scripted expert"),
     "data": ("data", "list, look at, check and complete recorded episodes"),
     "learner": ("processes", "run the learner alone, for actors on other machines"),

@@ -13,11 +13,11 @@ from typing import Literal
 from robot_rl.errors import RobotError
 
 # struct js_event of linux/joystick.h: time [ms], value, type, number.
-_JS = struct.Struct("=IhBB")
-_JS_BUTTON, _JS_INIT = 0x01, 0x80
+JS = struct.Struct("=IhBB")
+JS_BUTTON, JS_AXIS, JS_INIT = 0x01, 0x02, 0x80
 # struct input_event of linux/input.h, with the machine's own long: seconds, microseconds, type, code, value.
-_EVDEV = struct.Struct("@llHHi")
-_EV_KEY = 0x01
+EVDEV = struct.Struct("@llHHi")
+EV_SYN, EV_KEY, EV_ABS = 0x00, 0x01, 0x03
 
 Format = Literal["auto", "js", "evdev"]
 
@@ -44,7 +44,7 @@ class StopButton:
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         except OSError as e:
-            raise RobotError(_cannot_open(path, e)) from e
+            raise RobotError(cannot_open(path, e)) from e
 
     def __enter__(self) -> StopButton:
         """Return itself."""
@@ -79,24 +79,25 @@ class StopButton:
 
     def _take(self) -> str:
         """Return a sentence for the first press among the complete events, all of which are consumed."""
-        layout = _JS if self._js else _EVDEV
+        layout = JS if self._js else EVDEV
         whole = len(self._buffer) - len(self._buffer) % layout.size
         found = ""
         for event in layout.iter_unpack(bytes(self._buffer[:whole])):
             if self._js:
                 _, value, what, number = event
                 # At opening the kernel tells every button's state; one that is down then is pressed all the same.
-                down = what & ~_JS_INIT == _JS_BUTTON and value != 0
+                down = what & ~JS_INIT == JS_BUTTON and value != 0
             else:
                 _, _, what, number, value = event
-                down = what == _EV_KEY and value == 1
+                down = what == EV_KEY and value == 1
             if down and not found and self.button in (None, number):
                 found = f"button {number} of {self.path}"
         del self._buffer[:whole]
         return found
 
 
-def _cannot_open(path: str, error: OSError) -> str:
+def cannot_open(path: str, error: OSError) -> str:
+    """Return why a gamepad's device file cannot be opened, which others there are, and what to do."""
     there = sorted(glob.glob("/dev/input/js*")) + sorted(glob.glob("/dev/input/by-id/*joystick*"))
     listed = ", ".join(there) or "none is plugged in"
     if error.errno == errno.EACCES:

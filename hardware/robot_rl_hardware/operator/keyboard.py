@@ -98,8 +98,8 @@ class Keyboard:
     """
 
     def __init__(self, fd: int | None = None) -> None:
-        self.fd = sys.stdin.fileno() if fd is None else fd
-        if not os.isatty(self.fd):
+        self.fd = _own_input() if fd is None else fd
+        if self.fd < 0 or not os.isatty(self.fd):
             raise RobotError(
                 "the keys need a terminal, and the input is none (a pipe or a file); run this command by itself in a "
                 "terminal"
@@ -142,3 +142,11 @@ class Keyboard:
         if ready and not data:
             raise KeyboardGone("the terminal was closed, so no key can be pressed any more")
         return self._parser.feed(data, time.monotonic())
+
+
+def _own_input() -> int:
+    """Return the file descriptor of standard input, -1 if there is none."""
+    try:
+        return sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):  # closed, or replaced by what is no file
+        return -1
