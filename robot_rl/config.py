@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 MODULE = "robot_rl.conf"
-GROUPS = ("task", "robot", "cell", "driver", "camera", "agent", "experiment")
+GROUPS = ("task", "robot", "cell", "operator", "driver", "camera", "agent", "experiment")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,8 +167,9 @@ def compose_run(folder: Path, overrides: Sequence[str] = (), config_dirs: Sequen
     cell = str(choices.pop("cell", "twin"))
     if not cell.endswith(SUFFIXES):
         choices["cell"] = cell
-    if "robot" in mine:  # another robot: what was recorded of the other one is not about it
-        recorded.pop("robot", None)
+    for group in ("robot", "operator"):  # another one: what was recorded of the other is not about it
+        if group in mine:
+            recorded.pop(group, None)
     groups = [f"{group}={choice}" for group, choice in choices.items() if group in GROUPS]
     composed = compose([*groups, *overrides], config_dirs=config_dirs)
     values = _overlay(composed.values, {str(k): v for k, v in recorded.items()}, mine, "")

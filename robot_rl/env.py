@@ -162,6 +162,14 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         draw = getattr(self.robot, "render", None)
         return draw(self._render_camera, 480, 640) if draw is not None else None
 
+    def stop(self, reason: str) -> bool:
+        """Latch a stop, if the robot has one; return whether it has. From then on its guard refuses to move."""
+        stop = getattr(self.robot, "stop", None)
+        if stop is None:
+            return False
+        stop(reason)
+        return True
+
     def close(self) -> None:
         """Hold and release the robot. A later reset connects to it again."""
         self._connected = False

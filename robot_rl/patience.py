@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from robot_rl.assisted import AssistedEnv
 from robot_rl.env import RobotEnv
 from robot_rl.errors import RobotError, StorageError
 from robot_rl.jsonl import write_json_atomic
@@ -20,7 +21,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 0.5, 5.0
 POLL_S = 0.05
 
 
-def begin_episode(env: RobotEnv, seed: int, stopping: Callable[[], bool] = lambda: False) -> Any:
+def begin_episode(env: RobotEnv | AssistedEnv, seed: int, stopping: Callable[[], bool] = lambda: False) -> Any:
     """Reset and return the first observation.
 
     In real time a robot that refuses is asked again until it agrees: it says what a person has to do. One in lock-step

@@ -105,6 +105,7 @@ class Settings:
 
     Attributes:
         task, robot, expert: What is to be done, with what, and who demonstrates it.
+        operator: The person beside the robot; `operator.make(task)` gives a `robot_rl.operator.Operator`.
         cell: Where the robot stands; kept with the run. The arm's own node is told it too, and enforces its bounds.
         name: Name of the run's folder; task and time when empty.
         runs: Folder of all runs.
@@ -121,6 +122,7 @@ class Settings:
     task: Target
     robot: Target
     expert: Target
+    operator: Target
     cell: Cell = field(default_factory=Cell)
     name: str = ""
     runs: str = "runs"

@@ -217,6 +217,10 @@ class ArmTwin:
         self._start_law(self.data.qpos[:7])
         return self._read()
 
+    def stop(self, reason: str) -> None:
+        """Latch a stop in the guard: it holds the arm until the next reset, which stands for a person's look."""
+        self.guard.stop(reason)
+
     def observe(self) -> RobotState:
         """Return the newest reading, rendered if cameras are configured. Raises `RobotError` if physics diverged."""
         if self._state is None:

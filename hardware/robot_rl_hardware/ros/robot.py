@@ -122,6 +122,7 @@ class RosRobot:
     def _open(self, spinning: SpinningNode) -> None:
         from geometry_msgs.msg import PoseStamped
         from sensor_msgs.msg import JointState
+        from std_msgs.msg import String
 
         node, c = spinning.node, self.config
         objects = tuple(self.task.scene) if c.objects else ()
@@ -129,6 +130,7 @@ class RosRobot:
         self._clock = node.get_clock()
         self._gripper = node.create_publisher(JointState, "gripper/target", qos.request())
         self._pose = node.create_publisher(PoseStamped, "target_pose", qos.request())
+        self._stop = node.create_publisher(String, "stop_request", qos.request(10))
         self._services = {}
 
     def _wait_for_all(self) -> None:
@@ -334,6 +336,13 @@ class RosRobot:
         """Return the newest reading. In an episode an old one comes too: the step that led to it said so."""
         self._node  # noqa: B018, refuses when not connected
         return self.feed.state()
+
+    def stop(self, reason: str) -> None:
+        """Ask the arm's node for a stop, ahead of the next command; it lasts until a person acknowledges it."""
+        from std_msgs.msg import String
+
+        self._node  # noqa: B018, refuses when not connected
+        self._stop.publish(String(data=reason))
 
     def timing(self) -> dict[str, float]:
         """Return what was measured in the newest step, see `robot_rl.timing`."""
