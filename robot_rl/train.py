@@ -189,7 +189,7 @@ def _train_beside(
     folder: Path, settings: Settings, stopping: Stopping, session: int, options: Sequence[str], real_time: bool
 ) -> bool:
     with processes(folder, settings, session, options, real_time) as (supervisor, start_actors):
-        if settings.algorithm == "rlpd":
+        if settings.algorithm != "bc":
             start_actors()
         with shown(folder, settings, supervisor.states):
             return train_processes(supervisor, settings, stopping)
