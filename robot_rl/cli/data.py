@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Sequence
 
+from robot_rl.cli.common import parser
 from robot_rl.errors import ConfigError, nearest
 
 # Word -> (module in this package, function that takes the arguments, what it does).
@@ -15,26 +15,23 @@ ACTIONS = {
     "check": ("data_look", "check", "say what is wrong with them"),
     "repair": ("data_look", "repair", "complete what a kill or a full disk left cut"),
 }
-
-
-def overview() -> str:
-    """Return what `robot-rl data` prints without an action."""
-    width = max(map(len, ACTIONS))
-    listed = "\n".join(f"  {word:<{width}}  {what}" for word, (_, _, what) in ACTIONS.items())
-    return (
-        "Look after recorded episodes: MCAP files, one each, in RUN/episodes.\n\n"
-        "  robot-rl data ACTION [PLACE ...] [options]\n\n"
-        f"Actions:\n{listed}\n\n"
-        "A place is an episode file, a folder of episodes, a run, or a folder of runs.\n"
-        "  robot-rl data ACTION --help      what an action does, and examples\n"
-    )
+EXAMPLES = """\
+  robot-rl data ls                                     all episodes of all runs
+  robot-rl data show runs/my_run/episodes/000012.mcap  writes 000012.html beside it
+  robot-rl data check --help                           what an action does, and its options
+"""
 
 
 def data(arguments: Sequence[str]) -> int:
     """Look after recorded episodes."""
     if not arguments or arguments[0] in ("-h", "--help"):
-        sys.stdout.write(overview())
-        return 0
+        width = max(map(len, ACTIONS))
+        listed = "\n".join(f"  {word:<{width}}  {what}" for word, (_, _, what) in ACTIONS.items())
+        what = (
+            "Look after recorded episodes, MCAP files, one each, in RUN/episodes: robot-rl data ACTION [PLACE ...]\n"
+            f"A place is an episode file, a folder of episodes, a run, or a folder of runs.\n\nactions:\n{listed}"
+        )
+        parser("data", what, EXAMPLES, takes_settings=False).parse_args(["--help"])
     word, *rest = arguments
     if word not in ACTIONS:
         raise ConfigError(f"'{word}' cannot be done to data; allowed: {', '.join(ACTIONS)}.{nearest(word, ACTIONS)}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -41,7 +42,7 @@ def places(named: Sequence[str], root: Path) -> list[Path]:
             raise ConfigError(f"there is no folder {root} of runs here; say where the episodes are")
         return [root]
     paths = [Path(text) for text in named]
-    return [path if path.exists() or not (root / path).exists() else root / path for path in paths]
+    return [path if os.path.exists(path) or not os.path.exists(root / path) else root / path for path in paths]
 
 
 def size_of(size: float) -> str:
