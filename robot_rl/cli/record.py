@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robot_rl.cli.common import parse, parser, say, stop_on_signals, take
+from robot_rl.cli.terminal import reads_keys
 from robot_rl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -46,6 +47,7 @@ EXAMPLES = """\
 DEFAULT_N = 20
 PERSONS_S = 60.0  # a person with keys is slower than a policy
 SHOW_S = 0.1
+SCRIPTED = "robot_rl.operator_scripted.ScriptedOperator"
 _INTERRUPTED = 130
 
 
@@ -70,7 +72,7 @@ def _record(composed: Composed, n: int, options: argparse.Namespace, stopping: C
     from robot_rl.build import make_env
 
     settings = composed.settings()
-    scripted = composed.choices["operator"] == "scripted"
+    scripted = settings.operator.path == SCRIPTED
     inner = make_env(settings)
     operator = settings.operator.make(inner.task)
     name = settings.name or f"demos-{composed.task}"
@@ -79,7 +81,7 @@ def _record(composed: Composed, n: int, options: argparse.Namespace, stopping: C
         confirm=not (scripted or options.no_confirm), source="demo" if scripted else "human",
         rate_tolerance=settings.actor.rate_tolerance,
     )  # fmt: skip
-    with _watchers(composed.choices["operator"]) as (watchers, keys):
+    with _watchers(taken=scripted or reads_keys(composed)) as (watchers, keys):
         env = AssistedEnv(inner, operator, watchers)
         try:
             if not (Path(settings.runs) / name).exists():
@@ -169,9 +171,9 @@ def _time_s(asked_s: float, scripted: bool, tasks_s: float) -> float:
 
 
 @contextlib.contextmanager
-def _watchers(operator: str) -> Iterator[tuple[list[Watcher], Sequence[str]]]:
-    """Yield what watches: the keys of this terminal, where the operator's device is not the keyboard itself."""
-    if operator in ("keyboard", "scripted") or not sys.stdin.isatty():
+def _watchers(taken: bool) -> Iterator[tuple[list[Watcher], Sequence[str]]]:
+    """Yield what watches: the keys of this terminal, unless they are taken, or not wanted."""
+    if taken or not sys.stdin.isatty():
         yield [], ()
         return
     keys = importlib.import_module("robot_rl_hardware.operator.keys")
@@ -245,7 +247,7 @@ def _tool(p: Progress) -> str:
     x, y, z = p.state.p_BE
     ahead = rotate(p.state.quat_BE, np.array([1.0, 0.0, 0.0]))
     yaw_deg = math.degrees(math.atan2(ahead[1], ahead[0]))
-    gripper = f"gripper {1e3 * p.state.gripper_width_m:.0f} mm, " + (
+    gripper = f"gripper {max(1e3 * p.state.gripper_width_m, 0.0):.0f} mm, " + (
         "closing" if p.state.gripper_closing else "opening"
     )
     return f"tool  x {x:+.4f}  y {y:+.4f}  z {z:+.4f} m  yaw {yaw_deg:+.1f} deg   {gripper}"

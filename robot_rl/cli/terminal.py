@@ -15,6 +15,14 @@ if TYPE_CHECKING:
     from robot_rl.config import Composed
 
 
+KEYBOARD = "robot_rl_hardware.operator.make.make_keyboard"
+
+
+def reads_keys(composed: Composed) -> bool:
+    """Return whether the operator is the keyboard, by whatever name it was chosen."""
+    return composed.values.get("operator", {}).get("_target_") == KEYBOARD
+
+
 @contextlib.contextmanager
 def lent_terminal(composed: Composed) -> Iterator[list[str]]:
     """Yield the settings that let the actor read this terminal, if its operator is the keyboard; else none.
@@ -24,8 +32,7 @@ def lent_terminal(composed: Composed) -> Iterator[list[str]]:
     Raises:
         ConfigError: The operator is the keyboard, and there is no terminal.
     """
-    operator = composed.values.get("operator", {})
-    if composed.choices.get("operator") != "keyboard" or operator.get("tty"):
+    if not reads_keys(composed) or composed.values["operator"].get("tty"):
         yield []
         return
     if not sys.stdin.isatty():

@@ -14,6 +14,7 @@ SETTINGS = """\
   demos=20                  demonstrations by the scripted expert, or a folder of recorded ones; 0 for none
   actors=1                  twins that feed the learner
   mode=two_process          or single: one process, bit-identical for a seed
+  operator=none             who helps: keyboard, gamepad, spacemouse, joy
   agent=rlpd                or bc: behaviour cloning alone
   experiment=debug          everything small; see robot_rl/conf/experiment
   learner.total_env_steps=  how long to practise, in environment steps
@@ -61,13 +62,15 @@ def train(arguments: Sequence[str]) -> int:
         say(composed.text())
         return 0
     composed.settings()
-    with stop_on_signals("stopping in order; Ctrl-C again to give up") as stopping:
+    from robot_rl.cli.terminal import lent_terminal
+
+    with lent_terminal(composed) as keys, stop_on_signals("stopping in order; Ctrl-C again to give up") as stopping:
         if resume:
             train.resume_run(folder, composed)
         else:
             folder = train.start_run(composed)
         say(f"run {folder}")
-        outcome = train.run(composed, folder, stopping, say=say, options=forwarded)
+        outcome = train.run(composed, folder, stopping, say=say, options=[*forwarded, *keys])
     if outcome.report is not None:
         say(f"report {outcome.report}")
     if not outcome.complete:

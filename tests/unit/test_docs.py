@@ -24,6 +24,7 @@ IDS = [p.relative_to(ROOT).as_posix() for p in PAGES]
 SETTINGS = {
     "train": {"resume"},
     "demo": set(),
+    "record": {"n"},
     "demos": set(),
     "learner": {"bind"},
     "actor": {"connect"},
