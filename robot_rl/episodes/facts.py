@@ -33,6 +33,7 @@ class EpisodeStart:
         versions: Of packages, and the commit.
         calibration: What was measured of the cell: cameras, bounds.
         started: Local time in ISO form; filled in by the recorder when empty.
+        origin: Of an imported episode: what it was made of, and what is not known of it.
     """
 
     task: str
@@ -48,6 +49,7 @@ class EpisodeStart:
     versions: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
