@@ -22,7 +22,7 @@ COMMANDS = {
     "compare": ("pages", "compare runs, seeds and baselines on one HTML page"),
     "runs": ("pages", "list the runs"),
     "demos": ("demos", "record demonstrations by the scripted expert"),
-    "data": ("data", "list, look at, check and complete recorded episodes"),
+    "data": ("data", "look at, check, complete and edit recorded episodes"),
     "learner": ("processes", "run the learner alone, for actors on other machines"),
     "actor": ("processes", "run one actor alone, for a learner elsewhere"),
     "launch": ("launch", "run a launch file: an arm, cameras or a whole session over ROS 2"),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from robot_rl.cli.common import no_settings, parse, parser, say
+from robot_rl.cli.data_places import places
 from robot_rl.errors import ConfigError, nearest
 
 FORMATS = {
@@ -57,10 +58,7 @@ def export(arguments: Sequence[str]) -> int:
     from robot_rl.episodes.folder import find_files
     from robot_rl.formats.outgoing import select
 
-    root = Path(options.runs)
-    named = [Path(text) for text in options.place]
-    files = find_files([path if path.exists() or not (root / path).exists() else root / path for path in named])
-    selection = select(files, options.successes)
+    selection = select(find_files(places(options.place, Path(options.runs))), options.successes)
     for sentence in selection.left_out:
         say(f"left out  {sentence}")
     out = Path(options.out)

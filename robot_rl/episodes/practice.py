@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robot_rl.env import RobotEnv
+from robot_rl.episodes.beginning import beginning_of
 from robot_rl.episodes.facts import EpisodeStart
 from robot_rl.episodes.recorder import FOLDER, EpisodeRecorder
 from robot_rl.errors import MissingDependency
@@ -41,7 +42,8 @@ class PracticeLog:
 
     def begin(self, episode: int, observation: Any) -> None:
         """Begin an episode with its first observation."""
-        self._recorder.begin(EpisodeStart(episode=episode, **self._facts), self._env.robot_state, observation)
+        start = EpisodeStart(episode=episode, reset=beginning_of(self._env), **self._facts)
+        self._recorder.begin(start, self._env.robot_state, observation)
 
     def step(self, action: Any, after: tuple[Any, float, bool, bool, Mapping[str, Any]], policy_version: int) -> None:
         """Record an action and what `RobotEnv.step` returned for it."""

@@ -262,7 +262,7 @@ def _ours(episode: Outgoing, number: int) -> dict[str, Any]:
     return {
         "episode_index": number,
         "file": episode.episode.path.name,
-        "start": json.dumps(to_text(dataclasses.replace(episode.episode.start, config=""))),
+        "start": json.dumps(to_text(dataclasses.replace(episode.episode.start, config="", reset={}))),
         "end": json.dumps(to_text(end)) if end is not None else "",
         "final_state": episode.states[n].tolist(),
         **{f"final_picture/{camera}": data for camera, data in final.items()},

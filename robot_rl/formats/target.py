@@ -27,7 +27,23 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
         ConfigError: The name is taken, or another process is making the same.
         StorageError: The disk does not take it.
     """
-    path = path.absolute()
+    with _hidden(path.absolute(), what) as part:
+        yield part
+        _name(part, path.absolute())
+
+
+@contextlib.contextmanager
+def new_file(path: Path, what: str) -> Iterator[Path]:
+    """Yield the path of a file to write, which takes the name `path` as a folder of `new_folder` does."""
+    with _hidden(path.absolute(), what) as part:
+        yield part / path.name
+        _name(part / path.name, path.absolute())
+        part.rmdir()
+
+
+@contextlib.contextmanager
+def _hidden(path: Path, what: str) -> Iterator[Path]:
+    """Yield an empty folder beside `path` that this process alone fills; it is removed if the block fails."""
     if path.exists() or path.is_symlink():
         raise ConfigError(f"{path} exists; {what} is never written over another, give another --out or move it away")
     part = path.with_name(f".{path.name}.part")
@@ -42,22 +58,25 @@ def new_folder(path: Path, what: str) -> Iterator[Path]:
             raise ConfigError(f"{path} is being written by another process; wait for it, or give another --out") from e
         except OSError:  # a file system without locks
             pass
-        with _storage(path):
-            for old in part.iterdir():
-                shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
         try:
             with _storage(path):
+                for old in part.iterdir():
+                    shutil.rmtree(old) if old.is_dir() and not old.is_symlink() else old.unlink()
                 yield part
-                _sync(part)
-                if path.exists():
-                    raise ConfigError(f"{path} has come to exist meanwhile; move it away and do this again")
-                os.rename(part, path)
-                sync_folder(path.parent)
         except BaseException:
             shutil.rmtree(part, ignore_errors=True)
             raise
     finally:
         os.close(fd)
+
+
+def _name(part: Path, path: Path) -> None:
+    """Force what was made to the disk and give it its name."""
+    _sync(part)
+    if path.exists():
+        raise ConfigError(f"{path} has come to exist meanwhile; move it away and do this again")
+    os.rename(part, path)
+    sync_folder(path.parent)
 
 
 @contextlib.contextmanager
@@ -69,13 +88,11 @@ def _storage(path: Path) -> Iterator[None]:
         raise StorageError(f"could not write {path}: {e.strerror or e}; nothing of it is left") from e
 
 
-def _sync(folder: Path) -> None:
-    """Force a folder and all in it to the disk."""
-    for root, _, names in os.walk(folder):
-        for name in names:
-            fd = os.open(Path(root) / name, os.O_RDONLY | os.O_CLOEXEC)
-            try:
-                os.fsync(fd)
-            finally:
-                os.close(fd)
-        sync_folder(Path(root))
+def _sync(made: Path) -> None:
+    """Force a file, or a folder and all in it, to the disk."""
+    for path in [made, *made.rglob("*")]:
+        fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
