@@ -204,7 +204,7 @@ def _part(value: Any, where: str) -> Part:
         return Part(constant=tuple(float(v) for v in constants))
     found = _PICK.fullmatch(str(value["from"]))
     if found is None:
-        raise ConfigError(f"{where} is '{value['from']}'; write a column such as \"state\", \"state[3]\" or \"state[0:3]\"")
+        raise ConfigError(f'{where} is \'{value["from"]}\'; write a column such as "state", "state[3]" or "state[0:3]"')
     first, last = found["first"], found["last"]
     begin = int(first or 0)
     end = int(last) if last is not None else begin + 1 if first is not None else None
@@ -227,7 +227,9 @@ def _known(value: Mapping[str, Any], allowed: Any, where: str) -> None:
             )
 
 
-def _same_names(found: Mapping[str, Any], wanted: Sequence[str] | Mapping[str, Any], word: str, section: str, where: str) -> None:
+def _same_names(
+    found: Mapping[str, Any], wanted: Sequence[str] | Mapping[str, Any], word: str, section: str, where: str
+) -> None:
     for name in found:
         if name not in wanted:
             have = f"the task has {', '.join(wanted)}" if wanted else "the task has none"

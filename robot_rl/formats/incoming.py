@@ -110,12 +110,19 @@ def nominal_stamps(n: int, period_s: float) -> NDArray[np.int64]:
 
 @dataclass(frozen=True, kw_only=True)
 class Imported:
-    """What was written: the run's folder, and how many episodes, steps and successes."""
+    """What was written.
+
+    Attributes:
+        path: The run's folder.
+        episodes, steps, successes: How many.
+        unknown: What is not known of some of them.
+    """
 
     path: Path
     episodes: int
     steps: int
     successes: int
+    unknown: Sequence[str]
 
 
 def write_run(
@@ -135,14 +142,16 @@ def write_run(
     """
     check_dependencies(bool(goal.observation_spec.images))
     count = steps = successes = 0
+    unknown: dict[str, None] = {}
     with new_folder(path, "a run") as folder:
         for episode in episodes:
             end = _write(episode, folder / FOLDER, goal)
             count, steps, successes = count + 1, steps + end.steps, successes + end.succeeded
+            unknown |= dict.fromkeys(episode.start.origin.get("unknown", ()))
             progress(episode)
         if not count:
             raise ConfigError("there is no episode in what was to be imported; nothing is written")
-    return Imported(path=path, episodes=count, steps=steps, successes=successes)
+    return Imported(path=path, episodes=count, steps=steps, successes=successes, unknown=list(unknown))
 
 
 def _write(episode: Incoming, folder: Path, goal: Goal) -> EpisodeEnd:

@@ -129,23 +129,24 @@ class DataSet:
             raise CheckpointError(f"{file} cannot be read: {' '.join(str(e).split())}") from e
 
 
-def episodes(path: Path, goal: Goal, fields: FieldMap | None) -> Iterator[Incoming]:
-    """Yield the episodes of a data set.
+def episodes(paths: Sequence[Path], goal: Goal, fields: FieldMap | None) -> Iterator[Incoming]:
+    """Yield the episodes of data sets.
 
     Args:
-        path: Its folder.
+        paths: Their folders.
         goal: The task.
-        fields: Where its fields come from; None if the data set names them as the task does.
+        fields: Where its fields come from; None if the data sets name them as the task does.
 
     Raises:
         CheckpointError: It cannot be read or is incomplete.
         ConfigError: It does not fit the task.
     """
-    found = DataSet(path)
-    goal.check_period(1.0 / found.fps, fields.period_s if fields else None, str(path))
-    chosen = fields or _by_name(found, goal)
-    for row in found.rows:
-        yield _episode(found, row, goal, chosen)
+    for path in paths:
+        found = DataSet(path)
+        goal.check_period(1.0 / found.fps, fields.period_s if fields else None, str(path))
+        chosen = fields or _by_name(found, goal)
+        for row in found.rows:
+            yield _episode(found, row, goal, chosen)
 
 
 def _by_name(found: DataSet, goal: Goal) -> FieldMap:
@@ -154,7 +155,9 @@ def _by_name(found: DataSet, goal: Goal) -> FieldMap:
         difference = spec_difference(session_spec(goal.observation_spec, goal.action_spec), _spec(ours, goal))
         if difference:
             told = difference.replace("learner expects", "the task has").replace("actor sends", "the data set has")
-            told = told.replace("actor does not send it", "the data set does not have it").replace("learner", "the task")
+            told = told.replace("actor does not send it", "the data set does not have it").replace(
+                "learner", "the task"
+            )
             raise ConfigError(f"{found.path} was recorded for another task than {goal.task}: {told}")
     names = {
         layout.STATE: layout.state_names(goal.observation_spec),
@@ -173,7 +176,10 @@ def _by_name(found: DataSet, goal: Goal) -> FieldMap:
         state=_slices(layout.STATE, {name: f.size for name, f in goal.observation_spec.state.items()}),
         action=_slices(
             layout.ACTION,
-            {**{k: g.size for k, g in goal.action_spec.continuous.items()}, **dict.fromkeys(goal.action_spec.discrete, 1)},
+            {
+                **{k: g.size for k, g in goal.action_spec.continuous.items()},
+                **dict.fromkeys(goal.action_spec.discrete, 1),
+            },
         ),
         images={name: layout.IMAGES + name for name in goal.observation_spec.images},
     )
@@ -289,7 +295,17 @@ def _restored(made: Incoming, ours: Mapping[str, Any], n: int) -> Incoming:
         timing: Mapping[str, Sequence[float | None]] = json.loads(ours["timing"])
         told = {
             name: getattr(start, name)
-            for name in ("kind", "robot", "episode", "seed", "joint_names", "versions", "calibration", "started", "real_time")
+            for name in (
+                "kind",
+                "robot",
+                "episode",
+                "seed",
+                "joint_names",
+                "versions",
+                "calibration",
+                "started",
+                "real_time",
+            )
         }
         origin = {k: v for k, v in made.start.origin.items() if k != "unknown"} | {
             "file": ours["file"], "unknown": ["readings of the robot, which are in the file that was exported"],
