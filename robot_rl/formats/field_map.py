@@ -16,7 +16,7 @@ Nothing is guessed: a field that is not named, a size that does not fit and a co
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -95,12 +95,12 @@ class FieldMap:
 
     def states(self, spec: ObservationSpec, column: Column, n: int) -> NDArray[np.float32]:
         """Return the (n, S) flat states."""
-        sizes = {name: f.size for name, f in spec.state.items()}
+        sizes = state_sizes(spec)
         return np.concatenate(_parts("state field", self.state, sizes, column, n), axis=1).astype(np.float32)
 
     def actions(self, spec: ActionSpec, column: Column, n: int) -> NDArray[np.float32]:
         """Return the (n, A) flat actions in [-1, 1]."""
-        sizes = {**{name: g.size for name, g in spec.continuous.items()}, **dict.fromkeys(spec.discrete, 1)}
+        sizes = action_sizes(spec)
         parts = _parts("action", self.action, sizes, column, n)
         for i, (name, group) in enumerate(spec.discrete.items(), start=len(spec.continuous)):
             if self.action[name].hold > 0.0:
@@ -113,6 +113,16 @@ class FieldMap:
                     "in [-1, 1], so give its scale in the map"
                 )
         return np.clip(np.concatenate(parts, axis=1), -1.0, 1.0).astype(np.float32)
+
+
+def state_sizes(spec: ObservationSpec) -> dict[str, int]:
+    """Return how many numbers each field of the state has."""
+    return {name: f.size for name, f in spec.state.items()}
+
+
+def action_sizes(spec: ActionSpec) -> dict[str, int]:
+    """Return how many numbers each group of the action has."""
+    return {**{name: g.size for name, g in spec.continuous.items()}, **dict.fromkeys(spec.discrete, 1)}
 
 
 def read_map(path: Path, observation_spec: ObservationSpec, action_spec: ActionSpec) -> FieldMap:
@@ -204,13 +214,14 @@ def _part(value: Any, where: str) -> Part:
         return Part(constant=tuple(float(v) for v in constants))
     found = _PICK.fullmatch(str(value["from"]))
     if found is None:
-        raise ConfigError(f'{where} is \'{value["from"]}\'; write a column such as "state", "state[3]" or "state[0:3]"')
+        raise ConfigError(f"{where} is '{value['from']}'; write a column such as state, state[3] or state[0:3]")
     first, last = found["first"], found["last"]
     begin = int(first or 0)
     end = int(last) if last is not None else begin + 1 if first is not None else None
     if end is not None and end <= begin:
         raise ConfigError(f"{where} is '{value['from']}', which holds nothing")
-    return Part(key=found["key"], first=begin, last=end, **{k: float(v) for k, v in numbers.items()})
+    scale, offset, hold = (float(numbers.get(k, d)) for k, d in (("scale", 1.0), ("offset", 0.0), ("hold", 0.0)))
+    return Part(key=found["key"], first=begin, last=end, scale=scale, offset=offset, hold=hold)
 
 
 def _mapping(value: Any, where: str) -> Mapping[str, Any]:
@@ -227,9 +238,7 @@ def _known(value: Mapping[str, Any], allowed: Any, where: str) -> None:
             )
 
 
-def _same_names(
-    found: Mapping[str, Any], wanted: Sequence[str] | Mapping[str, Any], word: str, section: str, where: str
-) -> None:
+def _same_names(found: Mapping[str, Any], wanted: Mapping[str, Any], word: str, section: str, where: str) -> None:
     for name in found:
         if name not in wanted:
             have = f"the task has {', '.join(wanted)}" if wanted else "the task has none"

@@ -1,4 +1,4 @@
-"""Writes episodes as one HDF5 file in the layout of robomimic: data/demo_N with actions, rewards, dones and observations.
+"""Writes episodes as one HDF5 file in the layout of robomimic: data/demo_N with actions, rewards and observations.
 
 What robomimic has no place for is beside it under names that its loader does not ask for: `truncated`, and as
 attributes of an episode its file, its success and why it ended.
