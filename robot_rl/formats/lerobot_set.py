@@ -50,9 +50,11 @@ class DataSet:
         _, self._pq = layout.arrow()
         found = sorted((path / "meta/episodes").glob("*/*.parquet"))
         self.rows = [row for file in found for row in self._read(file, keep=lambda name: not name.startswith("stats/"))]
-        self.rows.sort(key=lambda row: row["episode_index"])
         if not self.rows:
             raise CheckpointError(f"{path} holds no episode (nothing in meta/episodes)")
+        if any(not isinstance(row.get(k), int) for row in self.rows for k in ("episode_index", "length")):
+            raise CheckpointError(f"the metadata of {path} do not number its episodes; the data set is damaged")
+        self.rows.sort(key=lambda row: row["episode_index"])
         ours = path / layout.OURS
         self.ours = {row["episode_index"]: row for row in self._read(ours)} if ours.is_file() else {}
         self._check_files()
@@ -66,7 +68,10 @@ class DataSet:
         """Return the rows of an episode as an arrow table."""
         file = self.data_file(row)
         if self._table[0] != file:
-            self._table = (file, self._pq.read_table(file))
+            try:
+                self._table = (file, self._pq.read_table(file))
+            except (OSError, ValueError) as e:  # the errors of pyarrow are among them
+                raise CheckpointError(f"{file} cannot be read: {' '.join(str(e).split())}") from e
         table = self._table[1]
         return table.filter(np.asarray(table["episode_index"]) == row["episode_index"])
 
@@ -84,13 +89,20 @@ class DataSet:
 
     def data_file(self, row: Mapping[str, Any]) -> Path:
         """Return the file in which the numbers of an episode lie."""
-        place = {k: row[f"data/{k}"] for k in ("chunk_index", "file_index")}
-        return self.path / self.data_path.format(**place)
+        return self._file(self.data_path, "data", row)
 
     def video_file(self, key: str, row: Mapping[str, Any]) -> Path:
         """Return the video in which the pictures of an episode lie."""
-        place = {k: row[f"videos/{key}/{k}"] for k in ("chunk_index", "file_index")}
-        return self.path / str(self.video_path or layout.VIDEO).format(video_key=key, **place)
+        return self._file(str(self.video_path or layout.VIDEO), f"videos/{key}", row, video_key=key)
+
+    def _file(self, pattern: str, section: str, row: Mapping[str, Any], **names: str) -> Path:
+        try:
+            place = {k: int(row[f"{section}/{k}"]) for k in ("chunk_index", "file_index")}
+            return self.path / pattern.format(**names, **place)
+        except (KeyError, TypeError, ValueError, IndexError) as e:
+            raise CheckpointError(
+                f"the metadata of {self.path} do not say where the {section} of its episodes are ({e!r})"
+            ) from e
 
     def _check_files(self) -> None:
         wanted = [self.data_file(row) for row in self.rows]
