@@ -6,7 +6,9 @@ attributes of an episode its file, its success and why it ended.
 
 from __future__ import annotations
 
+import io
 import json
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -50,11 +52,12 @@ def export(selection: Selection, path: Path, *, valid: float = 0.1, full: bool =
     h5py = _h5py()
     count, samples = len(selection.paths), 0
     chosen = sorted({int((i + 0.5) * count / k) for k in [round(valid * count)] for i in range(k)})
-    with new_file(path, "a data set") as part, h5py.File(part, "w") as file:
+    with new_file(path, "a data set") as part, _Disk(part) as disk, h5py.File(disk, "w") as file:
         data = file.create_group("data")
         for number, episode in enumerate(selection.episodes(full)):
             _write(data.create_group(f"demo_{number}"), episode, selection)
             samples += len(episode)
+            disk.check()
         data.attrs["total"] = samples
         data.attrs["env_args"] = json.dumps(_environment(selection))
         names = [f"demo_{i}" for i in range(count)]
@@ -62,6 +65,76 @@ def export(selection: Selection, path: Path, *, valid: float = 0.1, full: bool =
         if chosen:
             file["mask/valid"] = np.array([names[i] for i in chosen], dtype="S")
     return Exported(path=path, episodes=count, samples=samples, valid=len(chosen))
+
+
+class _Disk(io.RawIOBase):
+    """The file under HDF5, whose library crashes the process when it closes a file on a full disk.
+
+    So what the disk refuses is remembered, and raised when HDF5 is through; what comes after it is dropped.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._file = open(path, "w+b", buffering=0)  # noqa: SIM115 (closed below)
+        self._error: OSError | None = None
+
+    def check(self) -> None:
+        """Raise what the disk said, if it refused something."""
+        if self._error is not None:
+            raise self._error
+
+    def write(self, data: Any, /) -> int:
+        """Write all of some bytes, or remember why not."""
+        left = memoryview(data).cast("B")
+        size = len(left)
+        try:
+            while left and self._error is None:
+                left = left[self._file.write(left) :]
+        except OSError as e:
+            self._error = e
+        if left:
+            self._file.seek(len(left), os.SEEK_CUR)
+        return size
+
+    def readinto(self, buffer: Any, /) -> int:
+        """Read as many bytes as asked for; what was never written is zero."""
+        view = memoryview(buffer).cast("B")
+        found = self._file.readinto(view) or 0
+        view[found:] = bytes(len(view) - found)
+        return len(view)
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        """Go to a byte."""
+        return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """Return the byte that comes next."""
+        return self._file.tell()
+
+    def truncate(self, size: int | None = None, /) -> int:
+        """Change the size."""
+        try:
+            return self._file.truncate(size)
+        except OSError as e:
+            self._error = self._error or e
+            return size or 0
+
+    def readable(self) -> bool:
+        """Return that it can be read."""
+        return True
+
+    def writable(self) -> bool:
+        """Return that it can be written."""
+        return True
+
+    def seekable(self) -> bool:
+        """Return that it has places."""
+        return True
+
+    def __exit__(self, kind: Any, error: Any, traceback: Any) -> None:
+        self._file.close()
+        self.close()
+        if self._error is not None:  # whatever HDF5 made of it
+            raise self._error
 
 
 def _write(group: Any, episode: Outgoing, selection: Selection) -> None:
