@@ -17,6 +17,8 @@ ACTIONS = {
     "trim": ("data_edit", "trim", "cut steps away from the ends of one"),
     "relabel": ("data_edit", "relabel", "give them another verdict: success, failure, discard"),
     "merge": ("data_edit", "merge", "put those of several runs into one folder"),
+    "export": ("data_export", "export", "write them in another format: LeRobot, robomimic"),
+    "import": ("data_import", "import_", "make episodes of LeRobot data sets, pickles of SERL, ROS 2 bags"),
 }
 EXAMPLES = """\
   robot-rl data ls                                     all episodes of all runs

@@ -35,6 +35,7 @@ class EpisodeStart:
         started: Local time in ISO form; filled in by the recorder when empty.
         reset: What reproduces its beginning (`episodes.beginning`): the request, and a twin's whole state. Empty in
             files of before that was recorded, and where it no longer holds.
+        origin: Of an imported episode: what it was made of, and what is not known of it.
     """
 
     task: str
@@ -51,6 +52,7 @@ class EpisodeStart:
     calibration: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
     reset: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,6 +30,7 @@ SETTINGS = {
     "actor": {"connect"},
     "eval": set(),
     "replay": set(),
+    "data": set(),
     "camera": {"cell"},
 }
 NODES = {"arm": "node", "camera": "camera_node"}  # kinds of `robot-rl node`, and where their settings begin
