@@ -15,6 +15,7 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_rl.assisted import AssistedEnv, assisted
 from robot_rl.env import RobotEnv
 from robot_rl.errors import ConfigError
 from robot_rl.link import ActorSide
@@ -178,7 +179,7 @@ class Actor:
     """Runs episodes of an environment and streams them to the learner.
 
     Args:
-        env: The environment.
+        env: The environment, with a person beside it or without.
         link: The actor's end of the link.
         config: Settings.
         seed: Of resets and of exploration.
@@ -188,16 +189,16 @@ class Actor:
 
     def __init__(
         self,
-        env: RobotEnv,
+        env: RobotEnv | AssistedEnv,
         link: ActorSide,
         config: ActorConfig,
         seed: int,
         first_episode: int = 0,
         sink: EpisodeSink | None = None,
     ) -> None:
-        self.env, self.link, self.config, self._sink = env, link, config, sink
+        self.env, self.link, self.config, self._sink = assisted(env), link, config, sink
         self.timing: Mapping[str, float] = {}  # of the newest step, in real time
-        self._rate = RateCheck(env.period_s, config.rate_tolerance)
+        self._rate = RateCheck(self.env.env.period_s, config.rate_tolerance)
         self._seed: int | None = int(np.random.SeedSequence([seed, first_episode]).generate_state(1)[0])
         self._rng = np.random.default_rng([seed, first_episode, 2])
         self._policy: NumpyPolicy | None = None
@@ -219,11 +220,15 @@ class Actor:
         False means wait: there is no policy yet, the learner is behind, or the link's buffer is full.
         """
         self._take_policy()
+        if self.env.paused and self._episode is None:
+            self.env.poll()
+            return False
         if self._policy is None or not self._may_step():
             self.flush()
             return False
         if self._episode is None:
-            self._observation, _ = self.env.reset(seed=self._seed)
+            facts = {"kind": "practice", "episode": self._next_episode}
+            self._observation, _ = self.env.reset(seed=self._seed, facts=facts)
             self._seed = None
             self._episode = Episode(self._next_episode, self.config.block_steps)
             if self._sink is not None:
@@ -235,13 +240,13 @@ class Actor:
     def _step(self, policy: NumpyPolicy, episode: Episode) -> None:
         before = self._observation
         action = policy.act(_state(before), self._rng)
-        after, reward, terminated, truncated, info = stepped = self.env.step(action)
+        after, reward, terminated, truncated, info = stepped = self.env.step(action, policy_version=policy.version)
         if self._sink is not None:
             self._sink.step(action, stepped, policy.version)
         episode.guard.update(info["guard_events"])
         self.timing = info.get("timing", {})
         episode.time(self.timing)
-        episode.add(before, info["executed_action"], float(reward), "policy", policy.version)
+        episode.add(before, info["executed_action"], float(reward), info["source"], policy.version)
         self._observation = after
         self.steps += 1
         if terminated or truncated:
@@ -274,8 +279,8 @@ class Actor:
             return
         if self._policy is None:
             self._policy = NumpyPolicy(
-                self.env.observation_spec,
-                self.env.task.action_spec,
+                self.env.env.observation_spec,
+                self.env.env.task.action_spec,
                 newest.weights,
                 noise_scale=self.config.noise_scale,
             )

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
-from robot_rl.assisted import PAUSED, STOPPED, StepSeen
+from robot_rl.assisted import PAUSED, STOPPED, AssistedEnv, StepSeen
 from robot_rl.console_file import ConsoleAddress, publish_address, withdraw_address
 from robot_rl.console_messages import ConsolePictures, ConsolePress, ConsoleStep
 from robot_rl.errors import StorageError, WireError
@@ -32,6 +32,7 @@ _STEP_S, _PICTURE_S = 0.03, 0.06  # twins in lock-step take hundreds of steps a 
 _STEP_QUEUE, _PICTURE_QUEUE, _PRESS_QUEUE = 64, 2, 16
 _VERDICTS = 50
 _TEXT = 300
+_NEVER = 10**6
 _POLLIN = 1  # zmq.POLLIN
 
 
@@ -42,7 +43,7 @@ class ConsoleWriter:
         folder: The run.
         session: What is being done: "train", "record", "eval".
         period_s: Control period, seconds of the robot's time.
-        max_steps: How many steps end an episode; 0 where nothing limits them.
+        max_steps: Asked how many steps end an episode; 0 where nothing limits them.
         paused: Asked whether a person has asked to wait, in a view or elsewhere.
         clock: For tests.
 
@@ -56,14 +57,14 @@ class ConsoleWriter:
         *,
         session: str,
         period_s: float,
-        max_steps: int,
+        max_steps: Callable[[], int],
         paused: Callable[[], bool] = lambda: False,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         import zmq
 
         self._folder, self._session, self._clock, self._is_paused = folder, session, clock, paused
-        self._period_s, self._max_steps = float(period_s), int(max_steps)
+        self._period_s, self._max_steps = float(period_s), max_steps
         self.address: ConsoleAddress = publish_address(folder, session)
         self._again, self._ready, self._now = zmq.Again, zmq.EVENTS, zmq.NOBLOCK
         self._context: zmq.Context[Any] = zmq.Context()
@@ -128,11 +129,11 @@ class ConsoleWriter:
     def buttons(self) -> tuple[Button, ...]:
         """Return what was pressed in the views since the last call, oldest first. Never waits."""
         paused = self._is_paused()
-        if paused != self._paused or self._steps.get(self._ready) & _POLLIN:
+        if paused != self._paused or self._came(self._steps):
             # Someone came, or a person went away: while nothing steps, this is all that tells of it.
             self._paused = self._at["paused"] = paused
             self._tell(None, urgent=True)
-        if not self._presses.get(self._ready) & _POLLIN:
+        if not self._came(self._presses):
             return ()
         found: list[Button] = []
         for _ in range(_PRESS_QUEUE):
@@ -160,7 +161,7 @@ class ConsoleWriter:
             return False
         if press.button == "pause":
             return press.paused == self._paused
-        return press.episode == self._at["episode"] and self._at["running"]
+        return press.episode == self._at["episode"]  # its end may wait for the word
 
     def _tell(self, observation: Any, urgent: bool) -> None:
         """Publish the state and the pictures to whoever looks; `urgent` however short ago the last were."""
@@ -180,10 +181,14 @@ class ConsoleWriter:
             images = {name: image for name, image in observation.items() if name != "state"}
             self._send(self._pictures, ConsolePictures(images=images))
 
+    def _came(self, socket: zmq.Socket[bytes]) -> bool:
+        """Return whether there is something to receive."""
+        return bool(int(socket.get(self._ready)) & _POLLIN)
+
     def _joined(self, socket: zmq.Socket[bytes]) -> int:
         """Return how many more viewers there are than when this was last asked."""
         change = 0
-        while socket.get(self._ready) & _POLLIN:
+        while self._came(socket):
             try:
                 first = socket.recv(self._now)[:1]
             except self._again:
@@ -201,10 +206,11 @@ class ConsoleWriter:
             log.warning("a viewer is not told of a step: %s", e)
 
     def _message(self, now_s: float) -> ConsoleStep:
+        limit = self._max_steps()
         return ConsoleStep(
             session=self._session,
             stamp_s=now_s,
-            max_steps=self._max_steps,
+            max_steps=limit if 0 < limit < _NEVER else 0,
             period_s=self._period_s,
             verdicts="".join(self._verdicts),
             episodes=self._finished,
@@ -222,6 +228,31 @@ class ConsoleWriter:
         if sockets:
             self._context.term()
         withdraw_address(self._folder, self.address)
+
+
+def show_session(env: AssistedEnv, folder: Path, session: str) -> None:
+    """Let a session be seen: add what tells of it to what watches its environment, which also closes it.
+
+    Where that is not possible a person is told, and the session goes on unseen.
+
+    Args:
+        env: The environment that the session steps.
+        folder: The run.
+        session: What is being done: "train", "record", "eval".
+    """
+    inner = env.env
+    try:
+        console = ConsoleWriter(
+            folder,
+            session=session,
+            period_s=inner.period_s,
+            max_steps=lambda: inner.task.max_steps,
+            paused=lambda: env.paused,
+        )
+    except StorageError as e:
+        log.warning("robot-rl view cannot show this session: %s", e)
+        return
+    env.watchers, env.attended = (*env.watchers, console), True
 
 
 def _start(episode: int) -> dict[str, Any]:

@@ -19,6 +19,7 @@ SETTINGS = """\
   learner.total_env_steps=  how long to practise, in environment steps
   learner.updates_per_step= critic updates for each environment step
   evaluation.episodes=50    autonomous episodes at the end
+  view.port=8020            a page in the browser with cameras and buttons; 0 takes a free port. See robot-rl view
 """
 EXAMPLES = """\
   robot-rl train task=pick_cube
@@ -60,7 +61,9 @@ def train(arguments: Sequence[str]) -> int:
     if options.cfg:
         say(composed.text())
         return 0
-    composed.settings()
+    from robot_rl.view.process import check_view
+
+    check_view(composed.settings().view)
     with stop_on_signals("stopping in order; Ctrl-C again to give up") as stopping:
         if resume:
             train.resume_run(folder, composed)

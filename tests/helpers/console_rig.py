@@ -47,7 +47,7 @@ def seen(shade: int = 0, *, ended: bool = False, size: int = 8, **more: Any) -> 
 
 def writer(folder: Path, **more: Any) -> ConsoleWriter:
     """Return the control process's half, for episodes of ten steps."""
-    return ConsoleWriter(folder, **{"session": "record", "period_s": 0.1, "max_steps": 10, **more})
+    return ConsoleWriter(folder, **{"session": "record", "period_s": 0.1, "max_steps": lambda: 10, **more})
 
 
 class Viewer:

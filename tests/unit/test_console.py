@@ -182,7 +182,7 @@ def test_a_word_on_one_episode_never_falls_on_the_next(console: ConsoleWriter, v
     console.reset(rig.observation(), {"episode": 3})
     console.step(rig.seen(ended=True))
     viewer.press("failure", episode=3)
-    assert pressed(console) == [""]  # it has ended
+    assert pressed(console) == ["failure"]  # its end may wait for the word
     console.reset(rig.observation(), {"episode": 4})
     viewer.press("success", episode=3)
     assert pressed(console) == [""]
@@ -289,7 +289,7 @@ def test_the_sockets_are_private_and_leave_nothing_behind(tmp_path: Path) -> Non
 def test_what_a_killed_session_left_is_told_from_a_living_one(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from robot_rl.console import ConsoleWriter\n"
-        "ConsoleWriter(Path(sys.argv[1]), session='train', period_s=0.1, max_steps=1); print('there', flush=True)\n"
+        "ConsoleWriter(Path(sys.argv[1]), session='train', period_s=0.1, max_steps=lambda: 1); print('there', flush=True)\n"
         "time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
