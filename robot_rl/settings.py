@@ -100,6 +100,22 @@ class SupervisorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewConfig:
+    """The page in the browser, see `robot-rl view`.
+
+    Attributes:
+        port: Where a session serves its page, on this machine alone; 0 takes a free port, and without one there is no
+            page until somebody starts `robot-rl view`.
+    """
+
+    port: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.port is not None and not 0 <= self.port < 2**16:
+            raise ConfigError(f"view.port is {self.port}; it must lie in 0 to {2**16 - 1}, or be null for no page")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings of a run.
 
@@ -144,6 +160,7 @@ class Settings:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
+    view: ViewConfig = field(default_factory=ViewConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**24:

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from robot_rl.actor import Actor
 from robot_rl.assisted import AssistedEnv
+from robot_rl.console import show_session
 from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
 from robot_rl.link_local import LocalActor, LocalLearner, local_link
@@ -43,6 +44,7 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
         if not run.prepare(stopping):
             return False
         assert ends is not None  # LearnerRun has opened it
+        show_session(helped, folder, "train")
         actor = Actor(helped, ends[0], settings.actor, actor_seed(settings.seed, 0, len(run.last_seq)))
         while not run.finished and not stopping():
             actor.tick()
@@ -56,4 +58,6 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
         return False
     finally:
         helped.operator.close()
+        for watcher in helped.watchers:
+            watcher.close()
         run.close()
