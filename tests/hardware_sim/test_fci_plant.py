@@ -56,6 +56,7 @@ def hold(
             sample.q, sample.dq, sample.p_BE, sample.quat_BE, sample.J, sample.coriolis, plant.dt_s, sample.tau_prev
         )
         plant.write(tau, finger_m)
+        plant.tell_more(sample)
         if stall_s and round((sample.robot_s - began_s) / plant.dt_s) % 100 == 99:
             time.sleep(stall_s)
         plant.read(sample)

@@ -143,6 +143,54 @@ def test_a_command_is_followed_and_answered() -> None:
     assert rig.read().mode is Mode.CLOSED
 
 
+def test_the_robot_is_answered_before_a_command_is_looked_at_and_follows_it_in_the_next_tick() -> None:
+    rig, seen = Rig(), []
+    write = rig.plant.write
+
+    def look(tau: Vector, finger_m: float) -> None:
+        write(tau, finger_m)
+        seen.append(rig.loop.pilot.sequence)
+
+    rig.plant.write = look
+    rig.run({10: lambda _: rig.send(0.05)}, ticks=40)
+    assert seen[8:12] == [0, 0, 1, 1]  # of the ticks 9 to 12
+    assert np.abs(rig.plant.torques[9]).max() < 1e-6
+    assert np.abs(rig.plant.torques[10]).max() > 1e-6
+
+
+def test_what_a_plant_tells_after_the_answer_is_what_the_guard_sees() -> None:
+    rig = Rig()
+    order: list[str] = []
+
+    class TalkativePlant(ScriptedPlant):
+        def read(self, sample: Sample) -> None:
+            super().read(sample)
+            order.append("read")
+
+        def write(self, tau: Vector, finger_m: float) -> None:
+            super().write(tau, finger_m)
+            order.append("write")
+
+        def tell_more(self, sample: Sample) -> None:
+            order.append("tell more")
+            sample.F_BE[2] = 50.0
+
+    rig.plant = TalkativePlant()
+    rig.loop = DriveLoop(rig.plant, rig.loop.spec, rig.board, "normal", rig.sentences.append)
+    rig.run({}, ticks=20)
+    assert order[:6] == ["read", "write", "tell more"] * 2
+    assert rig.loop.pilot.guard.stop_reason == "contact force 50.0 N is above the limit of 30.0 N"
+
+
+def test_the_response_ends_when_the_robot_has_its_answer() -> None:
+    rig = Rig()
+    sample, desk = rig.loop.sample, rig.loop.desk
+    for tick in range(100):
+        sample.stamp_s = 10.0 + 0.001 * tick
+        desk.count(sample, round(1e9 * sample.stamp_s) + 70_000)
+    assert rig.board.histograms.response.percentiles() == (70.0,) * 4
+
+
 @pytest.mark.parametrize(
     ("stamp", "event"),
     [(lambda: time.monotonic() - 0.5, "stale_command"), (lambda: time.monotonic() + 9, "stale_command")],
