@@ -337,6 +337,45 @@ def test_a_reflex_of_the_robot_is_a_stop_and_is_cleared_only_when_acknowledged()
     assert rig.plant.said == ["begin", "recover", "begin", "end", "close"]
 
 
+@pytest.mark.parametrize(("soft", "mode"), [(False, Mode.STOPPED), (True, Mode.HOLD)])
+def test_a_fault_in_the_very_first_control_holds_or_stops_and_leaves_the_driver_alive(soft: bool, mode: Mode) -> None:
+    rig, seen = Rig(), []
+    begin = rig.plant.begin
+
+    def fail_once(sample: Sample) -> None:
+        rig.plant.begin = begin
+        rig.plant.said.append("fail")
+        raise PlantFault("a reflex in the first millisecond", soft=soft)
+
+    rig.plant.begin = fail_once
+    rig.run(
+        {
+            30: lambda _: (seen.append(rig.read()), rig.ask(Ask.ACKNOWLEDGE, "a test")),
+            60: lambda _: (seen.append(rig.read()), rig.send(0.05)),
+        },
+        ticks=90,
+    )
+    assert [reading.mode for reading in seen] == [mode, Mode.RUN]
+    assert "a reflex in the first millisecond" in seen[0].reason
+    assert rig.plant.said == ["fail", "recover", "begin", "end", "close"]
+    assert len(rig.plant.torques) < 70, "not a torque before it was acknowledged"
+    assert np.abs(rig.plant.torques[-2]).max() > 1.0, "and then it follows"
+
+
+@pytest.mark.parametrize("words", [{"refused": True}, {"recoverable": False}])
+def test_a_robot_that_is_not_to_be_had_ends_the_driver(words: dict[str, bool]) -> None:
+    rig = Rig()
+
+    def refuse(_: Sample) -> None:
+        raise PlantFault("the user stop is pressed", **words)
+
+    rig.plant.begin = refuse
+    with pytest.raises(PlantFault, match="user stop"):
+        rig.run({})
+    assert rig.plant.said == ["end", "close"]
+    assert not rig.plant.torques
+
+
 def test_a_robot_that_is_gone_is_a_fault_that_nothing_here_ends() -> None:
     rig = Rig()
     seen: list[Reading] = []

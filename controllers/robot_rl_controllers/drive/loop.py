@@ -63,10 +63,11 @@ class DriveLoop:
             RobotError: The arm stands where it may not.
         """
         try:
-            self.plant.begin(self.sample)
-            self._driving = True
+            fault = self._take_over()
             self.pilot.start(hardware=self.spec.hardware)
             self.desk.begin(self.sample)
+            if fault is not None:
+                self._lost_control(fault)
             while not self.quit_reason:
                 if self._driving:
                     self._tick()
@@ -78,6 +79,22 @@ class DriveLoop:
             self.plant.close()
             raise
         self._end()
+
+    def _take_over(self) -> PlantFault | None:
+        """Take over control for the first time; return the fault of a robot that began and ended it again.
+
+        A robot that is not to be had is told to whoever starts the driver. One that was had, and ended the motion, is
+        treated as at any later time: the arm holds or stops where it is measured to be.
+        """
+        try:
+            self.plant.begin(self.sample)
+        except PlantFault as fault:
+            if fault.refused or not fault.recoverable:
+                raise
+            self.plant.read(self.sample)
+            return fault
+        self._driving = True
+        return None
 
     def _tick(self) -> None:
         sample, plant, pilot, desk = self.sample, self.plant, self.pilot, self.desk

@@ -65,11 +65,12 @@ class PlantFault(Exception):
         reason: names of its errors.
         recoverable: whether `recover` may be tried (a reflex, lost packets) or the robot is gone.
         soft: whether recovery may be granted without a person (lost packets only).
+        refused: whether there was no control to lose: the robot was not ready to be controlled.
     """
 
-    def __init__(self, reason: str, *, recoverable: bool = True, soft: bool = False) -> None:
+    def __init__(self, reason: str, *, recoverable: bool = True, soft: bool = False, refused: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.recoverable, self.soft = reason, recoverable, soft
+        self.reason, self.recoverable, self.soft, self.refused = reason, recoverable, soft, refused
 
 
 class Plant(Protocol):

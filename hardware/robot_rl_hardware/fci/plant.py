@@ -118,7 +118,8 @@ class FciPlant:
                 return
             if time.monotonic() > deadline:
                 raise PlantFault(
-                    f"the arm still moves ({speed:.2f} rad/s after {REST_WAIT_S:.0f} s); wait for it to rest"
+                    f"the arm still moves ({speed:.2f} rad/s after {REST_WAIT_S:.0f} s); wait for it to rest",
+                    refused=True,
                 )
 
     def read(self, sample: Sample) -> None:
