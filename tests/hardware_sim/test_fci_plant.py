@@ -83,6 +83,14 @@ def test_frames_are_ours(plant: FciPlant) -> None:
         np.testing.assert_allclose(sample.J[:3, joint], (kinematics.tool_pose(q)[0] - p) / step, atol=1e-4)
 
 
+def test_connecting_leaves_the_priority_as_it_was(patient_simulator: Simulator) -> None:
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    plant = FciPlant(FciSettings(address=patient_simulator.host, gripper="none"))
+    plant.connect()
+    plant.close()
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
+
+
 def test_holds_its_pose(plant: FciPlant) -> None:
     sample = Sample()
     plant.begin(sample)
