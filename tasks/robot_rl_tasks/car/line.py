@@ -45,7 +45,7 @@ class ClosedLine:
         length = np.concatenate([[0.0], np.cumsum(0.5 * (speed[1:] + speed[:-1]) * np.diff(fine))])
         self.length_m = float(length[-1])
         n = max(round(self.length_m / STEP_M), 16)
-        self.s: Array = np.arange(n) * (self.length_m / n)
+        self.s = np.arange(n, dtype=np.float64) * (self.length_m / n)
         even = spline(np.interp(self.s, length, fine))
         self._spline = CubicSpline(np.append(self.s, self.length_m), np.vstack([even, even[:1]]), bc_type="periodic")
         self.points = even
