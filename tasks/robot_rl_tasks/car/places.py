@@ -147,7 +147,7 @@ def _corridor() -> Place:
 def _hall() -> Place:
     """A room with tables: narrow bends both ways, and table legs beside the way."""
     corners = [(0.0, 0.0), (7.0, 0.0), (7.0, 4.5), (4.9, 4.5), (4.9, 2.3), (2.6, 2.3), (2.6, 5.5), (0.0, 5.5)]
-    course = make_course("hall", _rounded(corners, 1.0), 0.6, 0.6, source="preset")
+    course = make_course("hall", _rounded(corners, 1.04), 0.58, 0.58, source="preset")
     room = np.array([(-1.0, -1.0), (8.0, -1.0), (8.0, 6.6), (-1.0, 6.6), (-1.0, -1.0)])
     legs = [(1.3, 1.15), (5.95, 1.15), (1.3, 3.6), (3.75, 1.15), (3.75, 4.0), (5.95, 3.2), (3.75, 5.6), (5.95, 5.6)]
     obstacles = np.array([(x, y, 0.12) for x, y in legs])

@@ -1,4 +1,4 @@
-"""A course from one slow lap: filter the poses, find where the drive closes, fit a line, measure widths, place gates."""
+"""A course from one slow lap: filter the poses, find where it closes, fit a line, measure widths, place gates."""
 
 from __future__ import annotations
 
@@ -131,8 +131,8 @@ def record_course(
     dropped = int((~keep).sum())
     if dropped > 0.2 * len(keep):
         raise ConfigError(
-            f"{dropped} of the {len(keep)} poses of the drive jump by more than {set_.jump_m:g} m; the localisation was "
-            "lost, so drive again more slowly or in better view of what it looks at"
+            f"{dropped} of the {len(keep)} poses of the drive jump by more than {set_.jump_m:g} m; the localisation "
+            "was lost, so drive again more slowly or in better view of what it looks at"
         )
     chain = _filtered(drive.stamps_s[keep], drive.p_W[keep], np.unwrap(drive.yaw_rad[keep]), set_)
     i, j = _closure(chain, set_)
@@ -194,8 +194,8 @@ def _filtered(t: Array, p: Array, yaw: Array, set_: RecordSettings) -> _Chain:
     s = np.concatenate([[0.0], np.cumsum(np.hypot(*np.diff(at[:, :2], axis=0).T))])
     if s[-1] < set_.lap_m:
         raise ConfigError(
-            f"the drive is {s[-1]:.1f} m long, and the shortest lap is {set_.lap_m:g} m; drive around the whole course, "
-            "or lower record.lap_m"
+            f"the drive is {s[-1]:.1f} m long, and the shortest lap is {set_.lap_m:g} m; drive around the whole "
+            "course, or lower record.lap_m"
         )
     return _Chain(t=even[chosen], p=at[:, :2], yaw=at[:, 2], s=s)
 
@@ -233,8 +233,8 @@ def _never_closes(chain: _Chain, set_: RecordSettings) -> str:
     return (
         f"the drive of {chain.s[-1]:.1f} m never closes: it came back to {best:.2f} m from an earlier place, heading "
         f"{turn:.0f} degrees away from how it went there; within {set_.closure_m:g} m and "
-        f"{math.degrees(set_.closure_rad):.0f} degrees is a lap. Drive on past the start in the same direction, or raise "
-        "record.closure_m if the poses drift more than that"
+        f"{math.degrees(set_.closure_rad):.0f} degrees is a lap. Drive on past the start in the same direction, or "
+        "raise record.closure_m if the poses drift more than that"
     )
 
 
