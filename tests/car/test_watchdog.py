@@ -178,9 +178,7 @@ class Oracle:
         self.forget()
 
     def forget(self) -> None:
-        self.sampled_s = self.held_s = (
-            self.released_s
-        ) = -math.inf  # stamps: newest, held, let go
+        self.sampled_s = self.held_s = self.released_s = -math.inf  # stamps: newest, held, let go
 
     def came(self, name: str, stamp_s: float, now_s: float) -> None:
         if stamp_s <= now_s + 0.2:
@@ -270,6 +268,13 @@ def test_a_late_word_that_the_button_is_up_is_believed_and_that_it_is_down_is_no
     assert deadman.problem(1.02) == "the deadman is not held"
     deadman.sample(True, 0.6, 1.03, b"d")
     assert deadman.problem(1.03) == "the deadman is not held"
+
+
+def test_a_sample_says_nothing_once_it_is_old() -> None:
+    deadman = Deadman(DeadmanSettings(held_s=0.1, stuck_s=0.15))
+    deadman.sample(True, 1.0, 1.0, b"a")
+    assert deadman.problem(1.1 - 1e-9) == ""
+    assert deadman.problem(1.11) == "the deadman's device is 0.110 s old, allowed are 0.100 s"
 
 
 @pytest.mark.parametrize(
