@@ -25,7 +25,7 @@ def exact(car: CarSettings, script: tuple[Leg, ...], top_m_s: float, rate_hz: in
     right, left = car.steering_range_rad
     delayed = collections.deque([car.servo_of(0.0)] * (round(car.latency_s / STEP_S) + 1))
     asked = wheel = car.servo_of(0.0)
-    speed, rows = 0.0, []
+    speed, share, rows = 0.0, 0.0, []
     for i in range(count):
         if i % every == 0:  # commands are given at the rate at which they are recorded
             share, steer = script_at(i * STEP_S, script) or (0.0, 0.0)

@@ -13,7 +13,7 @@ from vesc_peer import VescPeer
 from robot_rl_hardware.car.file import save_car
 from robot_rl_hardware.car.settings import CarSettings
 from robot_rl_hardware.car.vesc import Vesc, serial_ports
-from robot_rl_hardware.car.vesc_pilot import VescError, VescSettings
+from robot_rl_hardware.car.vesc_pilot import VescError, VescGone, VescSettings
 
 # A loaded machine may take the processor away for longer than a driver on a car would let pass.
 PATIENT = VescSettings(command_age_s=2.0, answer_age_s=2.0, connect_s=20.0)
@@ -137,7 +137,7 @@ def test_a_plug_that_is_pulled_is_told_with_the_ports_that_are_there(peer: VescP
         peer.vanish()
         wait_until(lambda: bool(vesc._gone), "the driver notices")
         for call in (vesc.read, lambda: vesc.drive(1.0, 0.0), lambda: vesc.acknowledge("Ada")):
-            with pytest.raises(VescError, match=f"the VESC on {peer.path} is gone, .*; serial ports here: "):
+            with pytest.raises(VescGone, match=f"the VESC on {peer.path} is gone, .*; serial ports here: "):
                 call()
 
 

@@ -23,7 +23,7 @@ from robot_rl.errors import MissingDependency, WireError
 from robot_rl_hardware.car import vesc_messages as vm
 from robot_rl_hardware.car.settings import CarSettings
 from robot_rl_hardware.car.vesc_frame import FrameReader, to_frame
-from robot_rl_hardware.car.vesc_pilot import Pilot, VescError, VescSettings
+from robot_rl_hardware.car.vesc_pilot import Pilot, VescError, VescGone, VescSettings
 
 log = logging.getLogger(__name__)
 
@@ -145,7 +145,7 @@ class Vesc:
             stamp_s: monotonic time at which this was decided; now if None.
 
         Raises:
-            VescError: The VESC is gone.
+            VescGone: The port is gone; close this driver and connect a new one.
         """
         with self._open():
             self._pilot.drive(speed_m_s, steering_rad, time.monotonic() if stamp_s is None else stamp_s)
@@ -220,7 +220,7 @@ class Vesc:
     def _open(self) -> threading.Condition:
         """Return the lock if the VESC is there."""
         if self._gone:
-            raise VescError(self._gone)
+            raise VescGone(self._gone)
         if self._thread is None:
             raise VescError(f"the VESC on {self.port} is not connected; call connect first")
         return self._change

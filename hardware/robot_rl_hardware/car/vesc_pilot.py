@@ -31,6 +31,10 @@ class VescError(RobotError):
     """The VESC cannot be reached, or does not do what was asked."""
 
 
+class VescGone(VescError):
+    """The port of the VESC is gone: it was unplugged, or switched off with the car."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class VescSettings:
     """How a VESC is driven.
