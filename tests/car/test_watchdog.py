@@ -69,7 +69,7 @@ def test_whatever_falls_silent_stops_the_car_in_time_and_coming_back_is_not_enou
     rig.on.remove(source)
     while rig.run(1).drives:
         assert rig.now_s - last_s < STOP_WITHIN_S
-    assert rig.now_s - last_s <= STOP_WITHIN_S + 1e-9
+    assert rig.now_s - last_s <= STOP_WITHIN_S - PERIOD_S + 1e-9  # the VESC's driver may take a period more
     assert rig.said[-1].startswith("the car must stop: the ")
     assert rig.dog.counts == {"deadman" if source == "life" else source: 1}
     rig.on.add(source)
@@ -203,7 +203,7 @@ class Oracle:
         return not self.gone and now_s - self.held_s <= 0.1
 
     def check(self, decision: Decision, now_s: float) -> None:
-        limits = {"command": 0.12, "linked": 0.12, "located": 0.15}
+        limits = {"command": 0.1, "linked": 0.1, "located": 0.12}
         fresh = all(now_s - self.newest[name] <= limit for name, limit in limits.items())
         if decision.drives:
             assert fresh, "it drove on something stale"
@@ -271,7 +271,7 @@ def test_a_late_word_that_the_button_is_up_is_believed_and_that_it_is_down_is_no
 
 
 def test_a_sample_says_nothing_once_it_is_old() -> None:
-    deadman = Deadman(DeadmanSettings(held_s=0.1, stuck_s=0.15))
+    deadman = Deadman(DeadmanSettings(held_s=0.1, stuck_s=0.16))
     deadman.sample(True, 1.0, 1.0, b"a")
     assert deadman.problem(1.1 - 1e-9) == ""
     assert deadman.problem(1.11) == "the deadman's device is 0.110 s old, allowed are 0.100 s"
@@ -280,9 +280,9 @@ def test_a_sample_says_nothing_once_it_is_old() -> None:
 @pytest.mark.parametrize(
     ("make", "told"),
     [
-        (lambda: DeadmanSettings(stuck_s=0.5), "deadman.stuck_s is 0.5; it must be positive and below 0.2 s"),
+        (lambda: DeadmanSettings(stuck_s=0.5), "deadman.stuck_s is 0.5; it must be positive and at most 0.16"),
         (lambda: DeadmanSettings(held_s=math.nan), "deadman.held_s is nan"),
-        (lambda: WatchdogSettings(command_age_s=0.19), "watchdog.command_age_s is 0.19; it must be .* at most 0.18"),
+        (lambda: WatchdogSettings(command_age_s=0.19), "watchdog.command_age_s is 0.19; it must be .* at most 0.16"),
         (lambda: WatchdogSettings(localisation_age_s=-1.0), "watchdog.localisation_age_s is -1.0"),
         (lambda: WatchdogSettings(period_s=0.5), "watchdog.period_s is 0.5"),
     ],

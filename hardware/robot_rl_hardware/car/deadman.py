@@ -13,7 +13,9 @@ from robot_rl.errors import ConfigError
 from robot_rl_controllers.freshness import Freshness
 
 STOP_WITHIN_S = 0.2
-"""A car stops within this time of whatever goes silent; ages that do not leave time for that are refused."""
+"""A car is told to stop within this time of whatever goes silent."""
+OLDEST_S = 0.16
+"""Larger ages are refused: two loops of 50 Hz, the watchdog's and the VESC driver's, come behind them."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -26,14 +28,14 @@ class DeadmanSettings:
     """
 
     held_s: float = 0.1
-    stuck_s: float = 0.15
+    stuck_s: float = 0.12
 
     def __post_init__(self) -> None:
         for name in ("held_s", "stuck_s"):
-            if not 0.0 < getattr(self, name) < STOP_WITHIN_S:
+            if not 0.0 < getattr(self, name) <= OLDEST_S:
                 raise ConfigError(
-                    f"deadman.{name} is {getattr(self, name)}; it must be positive and below {STOP_WITHIN_S} s, within "
-                    "which a car stops when its deadman is let go or dies"
+                    f"deadman.{name} is {getattr(self, name)}; it must be positive and at most {OLDEST_S}, so that the "
+                    f"car is told to stop within {STOP_WITHIN_S} s of a deadman that dies"
                 )
 
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from robot_rl.errors import ConfigError
 from robot_rl_controllers.freshness import Freshness
-from robot_rl_hardware.car.deadman import STOP_WITHIN_S, Deadman
+from robot_rl_hardware.car.deadman import OLDEST_S, STOP_WITHIN_S, Deadman
 
 log = logging.getLogger(__name__)
 
@@ -32,19 +32,19 @@ class WatchdogSettings:
     """
 
     period_s: float = 0.02
-    command_age_s: float = 0.12
-    link_age_s: float = 0.12
-    localisation_age_s: float = 0.15
+    command_age_s: float = 0.1
+    link_age_s: float = 0.1
+    localisation_age_s: float = 0.12
 
     def __post_init__(self) -> None:
-        if not 0.0 < self.period_s < STOP_WITHIN_S / 2:
-            raise ConfigError(f"watchdog.period_s is {self.period_s}; it must lie in 0 to {STOP_WITHIN_S / 2}")
+        most_s = (STOP_WITHIN_S - OLDEST_S) / 2
+        if not 0.0 < self.period_s <= most_s:
+            raise ConfigError(f"watchdog.period_s is {self.period_s}; it must be positive and at most {most_s:g}")
         for name in ("command_age_s", "link_age_s", "localisation_age_s"):
-            age_s = getattr(self, name)
-            if not 0.0 < age_s <= STOP_WITHIN_S - self.period_s:
+            if not 0.0 < getattr(self, name) <= OLDEST_S:
                 raise ConfigError(
-                    f"watchdog.{name} is {age_s}; it must be positive and, with a period of {self.period_s} s, at most "
-                    f"{STOP_WITHIN_S - self.period_s:g}, so that the car stops within {STOP_WITHIN_S} s"
+                    f"watchdog.{name} is {getattr(self, name)}; it must be positive and at most {OLDEST_S}, so that the "
+                    f"car is told to stop within {STOP_WITHIN_S} s of what falls silent"
                 )
 
 
