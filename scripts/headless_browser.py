@@ -90,9 +90,7 @@ class Tab:
 
     def look(self, *, width: int, height: int, dark: bool = False, scale: float = 1.0) -> None:
         """Choose the size of the window, and the colours that the person prefers."""
-        self.do(
-            "Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False
-        )
+        self.do("Emulation.setDeviceMetricsOverride", width=width, height=height, deviceScaleFactor=scale, mobile=False)
         scheme = {"name": "prefers-color-scheme", "value": "dark" if dark else "light"}
         self.do("Emulation.setEmulatedMedia", features=[scheme])
 

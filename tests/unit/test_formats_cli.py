@@ -42,7 +42,10 @@ def test_an_export_says_what_it_wrote_and_is_never_written_over(
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["export", "lerbot", "run", "--out", "x"], "there is no format 'lerbot' to export to; allowed: lerobot, hdf5. Di"),
+        (
+            ["export", "lerbot", "run", "--out", "x"],
+            "there is no format 'lerbot' to export to; allowed: lerobot, hdf5. Di",
+        ),
         (["export", "lerobot", "run"], "say where to write, such as: robot-rl data export lerobot"),
         (["export", "lerobot", "nothing", "--out", "x"], "nothing does not exist"),
         (["export", "lerobot", "empty", "--out", "x"], "empty holds no episodes"),
@@ -53,7 +56,10 @@ def test_an_export_says_what_it_wrote_and_is_never_written_over(
         (["import", "lerobot", "run", "task=reach"], "say where to write, such as: robot-rl data import lerobot"),
         (["import", "lerobot", "run", "--out", "x"], "say of which task the data are, such as: task=pick_cube"),
         (["import", "lerobot", "gone", "--out", "x", "task=reach"], "gone does not exist; give what is to be imported"),
-        (["import", "lerobot", "run", "--out", "x", "task=reach"], "run is no LeRobot data set: it has no meta/info.json"),
+        (
+            ["import", "lerobot", "run", "--out", "x", "task=reach"],
+            "run is no LeRobot data set: it has no meta/info.json",
+        ),
         (["import", "serl", "run", "--out", "x", "task=reach", "--map", "no.yaml"], "the map no.yaml cannot be read"),
     ],
 )

@@ -165,7 +165,9 @@ def test_a_cut_episode_goes_out_as_cut_short_and_a_discarded_one_stays(tmp_path:
 def test_a_set_without_its_videos_is_refused_by_their_names(tmp_path: Path) -> None:
     lerobot_write.export(a_run(tmp_path / "run", "wrist", "front"), tmp_path / "set")
     (tmp_path / "set/videos/observation.images.front/chunk-000/file-000.mp4").unlink()
-    with pytest.raises(CheckpointError, match=r"incomplete: videos/observation.images.front/chunk-000/file-000.mp4 miss"):
+    with pytest.raises(
+        CheckpointError, match=r"incomplete: videos/observation.images.front/chunk-000/file-000.mp4 miss"
+    ):
         list(lerobot_read.episodes([tmp_path / "set"], a_goal("wrist"), None))
 
 
@@ -225,14 +227,23 @@ period_s: 0.1
     np.testing.assert_array_equal(made[0].executed[:, :3], steps.executed[:, 3:6])
     assert not made[0].executed[:, 3:6].any()
     with pytest.raises(ConfigError, match="has no pictures 'wrist'; it has observation.images.wrist"):
-        list(lerobot_read.episodes([tmp_path / "set"], goal, a_map(tmp_path, text.replace("observation.images.", ""), goal)))
+        list(
+            lerobot_read.episodes(
+                [tmp_path / "set"], goal, a_map(tmp_path, text.replace("observation.images.", ""), goal)
+            )
+        )
     with pytest.raises(ConfigError, match=r"has no column 'act'; it has observation.state, action"):
-        list(lerobot_read.episodes([tmp_path / "set"], goal, a_map(tmp_path, text.replace("action[6]", "act[6]"), goal)))
+        list(
+            lerobot_read.episodes([tmp_path / "set"], goal, a_map(tmp_path, text.replace("action[6]", "act[6]"), goal))
+        )
 
 
 def test_mixed_tasks_are_refused(tmp_path: Path) -> None:
     first = a_run(tmp_path / "one").paths
-    for other, expected in (({"task": "other"}, "'point' there, 'other' here"), ({"period_s": 0.05}, "0.1 s there, 0.05")):
+    for other, expected in (
+        ({"task": "other"}, "'point' there, 'other' here"),
+        ({"period_s": 0.05}, "0.1 s there, 0.05"),
+    ):
         second = a_run(tmp_path / f"two_{len(other)}_{next(iter(other))}", **other).paths
         with pytest.raises(ConfigError, match=expected):
             select([*first, *second])

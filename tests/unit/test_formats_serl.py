@@ -96,7 +96,11 @@ def test_without_a_map_the_difference_is_named(tmp_path: Path) -> None:
         ("state[0:3]", "pose[0:3]", r"has no numbers 'pose'; it has state, wrist_1"),
         ("actions[0:3]", "act[0:3]", "has no numbers 'act'; it has actions, dones"),
         ("wrist_1", "wrist_2", r"has no pictures 'wrist_2' .* its observations are state, wrist_1"),
-        ('"actions[3:6]"', '{from: "actions[3:6]", scale: 100}', r"action 'rotation' .* reaches .*; the task's actions"),
+        (
+            '"actions[3:6]"',
+            '{from: "actions[3:6]", scale: 100}',
+            r"action 'rotation' .* reaches .*; the task's actions",
+        ),
         ("  position:", "  place:", r"names state field 'place', the task has position, width"),
         ('  width: {from: "state[3]", scale: 0.001}\n', "", "does not say where state field width of the task comes"),
         ("hold: 0.5", "holt: 0.5", "has 'holt', which is not known; allowed: from, scale, offset, hold, constant"),
@@ -138,7 +142,9 @@ def test_pictures_of_another_size_are_refused_or_brought_to_size(tmp_path: Path)
         for part in ("observations", "next_observations"):
             row[part]["wrist_1"] = np.repeat(np.repeat(row[part]["wrist_1"], 2, axis=1), 2, axis=2)
     path = pickled(tmp_path, rows)
-    with pytest.raises(ConfigError, match=r"pictures of camera 'wrist' are 32x24, the task's are 16x12; say resize: true"):
+    with pytest.raises(
+        ConfigError, match=r"pictures of camera 'wrist' are 32x24, the task's are 16x12; say resize: true"
+    ):
         write_run(serl.episodes([path], goal, a_map(tmp_path, SERL_MAP, goal)), tmp_path / "run", goal)
     fields = a_map(tmp_path, SERL_MAP + "resize: true\n", goal)
     done = write_run(serl.episodes([path], goal, fields), tmp_path / "run", goal)

@@ -25,10 +25,12 @@ ARRAYS = hnp.arrays(
 )
 NESTS = st.recursive(
     PLAIN | ARRAYS,
-    lambda inner: st.lists(inner, max_size=3)
-    | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
-    | st.lists(inner, max_size=3).map(tuple)
-    | st.sets(st.integers(), max_size=3),
+    lambda inner: (
+        st.lists(inner, max_size=3)
+        | st.dictionaries(st.text(max_size=3) | st.integers(), inner, max_size=3)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.sets(st.integers(), max_size=3)
+    ),
     max_leaves=10,
 )
 
@@ -89,14 +91,18 @@ def test_a_pickle_that_would_make_a_file_is_refused_by_name_and_makes_none(tmp_p
     made = tmp_path / "made"
     path = tmp_path / "demos.pkl"
     path.write_bytes(pickle.dumps([{"observations": Payload(os.system, f"touch {made}")}], protocol))
-    with pytest.raises(CheckpointError, match=r"demos.pkl is refused, and nothing in it was run: it holds '(posix|nt)\.sy"):
+    with pytest.raises(
+        CheckpointError, match=r"demos.pkl is refused, and nothing in it was run: it holds '(posix|nt)\.sy"
+    ):
         unpickle.load(path)
     assert not made.exists()
     pickle.loads(path.read_bytes())  # the same file does harm in Python's own reader
     assert made.exists()
 
 
-@given(module=st.text("abcnumpy._", min_size=1), name=st.text("abcndary_", min_size=1), protocol=st.sampled_from([0, 4]))
+@given(
+    module=st.text("abcnumpy._", min_size=1), name=st.text("abcndary_", min_size=1), protocol=st.sampled_from([0, 4])
+)
 @settings(deadline=None)
 def test_a_name_that_is_not_allowed_is_refused(module: str, name: str, protocol: int) -> None:
     if (module, name) in ALLOWED:
