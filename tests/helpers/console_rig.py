@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -16,6 +17,8 @@ from robot_rl.console import ConsoleWriter
 from robot_rl.console_file import ConsoleAddress
 from robot_rl.console_messages import ConsolePictures, ConsolePress, ConsoleStep
 from robot_rl.wire import decode, encode_one
+
+__all__ = ["Viewer", "observation", "open_files", "replace", "seen", "wait", "writer"]
 
 T = TypeVar("T")
 

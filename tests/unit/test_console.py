@@ -289,7 +289,8 @@ def test_the_sockets_are_private_and_leave_nothing_behind(tmp_path: Path) -> Non
 def test_what_a_killed_session_left_is_told_from_a_living_one(tmp_path: Path) -> None:
     code = (
         "import sys, time; from pathlib import Path; from robot_rl.console import ConsoleWriter\n"
-        "ConsoleWriter(Path(sys.argv[1]), session='train', period_s=0.1, max_steps=lambda: 1); print('there', flush=True)\n"
+        "ConsoleWriter(Path(sys.argv[1]), session='train', period_s=0.1, max_steps=lambda: 1)\n"
+        "print('there', flush=True)\n"
         "time.sleep(600)"
     )
     process = subprocess.Popen([sys.executable, "-c", code, str(tmp_path)], stdout=subprocess.PIPE)
