@@ -49,7 +49,8 @@ class Governor:
     Args:
         car: Is connected.
         watchdog: Decides; belongs to this governor from then on.
-        poll_deadman: Tells the deadman what its device did, given the monotonic time; never waits.
+        poll_deadman: Tells the deadman what its device did, given the monotonic time; never waits. Not needed where
+            its samples come by `sample`.
         on_state: Receives each new state, in this loop's thread.
     """
 
@@ -57,7 +58,7 @@ class Governor:
         self,
         car: DrivenCar,
         watchdog: Watchdog,
-        poll_deadman: Callable[[float], None],
+        poll_deadman: Callable[[float], None] = lambda now_s: None,
         on_state: Callable[[VescState], None] = lambda state: None,
     ) -> None:
         self.late = 0
@@ -77,6 +78,11 @@ class Governor:
         """Note that a pose of this monotonic time is known."""
         with self._lock:
             self._watchdog.located(stamp_s, time.monotonic())
+
+    def sample(self, held: bool, stamp_s: float, content: bytes) -> None:
+        """Take a sample of the deadman's device; see `Deadman.sample`."""
+        with self._lock:
+            self._watchdog.deadman.sample(held, stamp_s, time.monotonic(), content)
 
     def stop(self, reason: str) -> None:
         """Stop the car until the deadman is let go and pressed again."""

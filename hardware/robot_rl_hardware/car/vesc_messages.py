@@ -171,9 +171,6 @@ _ALL_VALUES = (1 << len(_VALUES)) - 1
 _FAULT_BIT = 15
 """The last field that every firmware sends: without the fault, an answer is worth nothing."""
 
-VALUES_MASK = sum(1 << i for i, (name, _, _) in enumerate(_VALUES) if name)
-"""What `MotorValues` holds, for a shorter answer."""
-
 
 def to_payload(command: Command) -> bytes:
     """Return the payload of a command.

@@ -43,8 +43,8 @@ class WatchdogSettings:
         for name in ("command_age_s", "link_age_s", "localisation_age_s"):
             if not 0.0 < getattr(self, name) <= OLDEST_S:
                 raise ConfigError(
-                    f"watchdog.{name} is {getattr(self, name)}; it must be positive and at most {OLDEST_S}, so that the "
-                    f"car is told to stop within {STOP_WITHIN_S} s of what falls silent"
+                    f"watchdog.{name} is {getattr(self, name)}; it must be positive and at most {OLDEST_S}, so that "
+                    f"the car is told to stop within {STOP_WITHIN_S} s of what falls silent"
                 )
 
 
@@ -73,10 +73,11 @@ class Watchdog:
     """Policy, link, deadman and localisation of one car.
 
     Attributes:
+        deadman: Its samples are told to it directly.
         counts: How often each thing stopped the car: "policy", "link", "deadman", "localisation", "clock", "stop".
 
     Args:
-        deadman: Its samples are told to it directly.
+        deadman: Must be held.
         settings: Ages.
         report: Receives a sentence when the car may drive and when it must stop.
     """
@@ -89,7 +90,7 @@ class Watchdog:
     ) -> None:
         self.settings = settings or WatchdogSettings()
         self.counts: dict[str, int] = {}
-        self._deadman, self._report = deadman, report
+        self.deadman, self._report = deadman, report
         self._policy = Freshness("the policy", self.settings.command_age_s)
         self._link = Freshness("the car's VESC", self.settings.link_age_s)
         self._localisation = Freshness("the localisation", self.settings.localisation_age_s)
@@ -129,8 +130,8 @@ class Watchdog:
         name, why = self._problem(now_s)
         self._stop = ""
         self._now_s = max(self._now_s, now_s) if math.isfinite(now_s) else self._now_s
-        pressed = self._deadman.presses != self._spent
-        self._spent = self._deadman.presses  # a press counts once, and is lost if anything was wrong then
+        pressed = self.deadman.presses != self._spent
+        self._spent = self.deadman.presses  # a press counts once, and is lost if anything was wrong then
         if why:
             if self.armed:
                 self._armed_s, self._why = math.inf, why
@@ -154,7 +155,7 @@ class Watchdog:
             return "clock", f"the clock went from {self._now_s:.3f} to {now_s:.3f} s"
         if self._stop:
             return "stop", self._stop
-        if why := self._deadman.problem(now_s):
+        if why := self.deadman.problem(now_s):
             return "deadman", why
         for name, source in (("link", self._link), ("localisation", self._localisation), ("policy", self._policy)):
             if why := source.problem(now_s):
