@@ -23,6 +23,7 @@ COMMANDS = {
     "runs": ("pages", "list the runs"),
     "demos": ("demos", "record demonstrations by the scripted expert"),
     "data": ("data", "look at, check, complete and edit recorded episodes"),
+    "replay": ("replay", "replay a recorded episode through the guard, in the twin or on a robot"),
     "learner": ("processes", "run the learner alone, for actors on other machines"),
     "actor": ("processes", "run one actor alone, for a learner elsewhere"),
     "launch": ("launch", "run a launch file: an arm, cameras or a whole session over ROS 2"),

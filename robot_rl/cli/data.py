@@ -14,6 +14,9 @@ ACTIONS = {
     "show": ("data_look", "show", "write a page for each: film, actions, observation, events"),
     "check": ("data_look", "check", "say what is wrong with them"),
     "repair": ("data_look", "repair", "complete what a kill or a full disk left cut"),
+    "trim": ("data_edit", "trim", "cut steps away from the ends of one"),
+    "relabel": ("data_edit", "relabel", "give them another verdict: success, failure, discard"),
+    "merge": ("data_edit", "merge", "put those of several runs into one folder"),
     "export": ("data_export", "export", "write them in another format: LeRobot, robomimic"),
     "import": ("data_import", "import_", "make episodes of LeRobot data sets, pickles of SERL, ROS 2 bags"),
 }

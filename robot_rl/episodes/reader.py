@@ -153,6 +153,11 @@ class Episode:
         return len(self._by_topic.get(STEP, ()))
 
     @property
+    def metadata(self) -> Mapping[str, Mapping[str, str]]:
+        """All records of facts as they are in the file, by name."""
+        return self._scan.metadata
+
+    @property
     def damaged(self) -> Sequence[int]:
         """Bytes at which records lie that cannot be read."""
         return self._scan.damaged

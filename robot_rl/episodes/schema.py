@@ -124,6 +124,10 @@ class Messages:
         """Return a message as an object with the fields of its type."""
         return self.store.deserialize_cdr(data, type_name)
 
+    def encode(self, type_name: str, message: Any) -> bytes:
+        """Return a decoded message, or a changed copy of one, as bytes again."""
+        return self._bytes(message, type_name)
+
     def robot(self, state: RobotState, stamp_ns: int, joint_names: Sequence[str]) -> list[Encoded]:
         """Return one reading of a robot as messages of the same stamp [ns of Unix time]."""
         header = self._stamped(stamp_ns, "base")
