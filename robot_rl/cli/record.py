@@ -7,14 +7,13 @@ import contextlib
 import importlib
 import logging
 import math
-import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from robot_rl.cli.common import parse, parser, say, stop_on_signals, take
-from robot_rl.cli.terminal import reads_keys
+from robot_rl.cli.terminal import has_terminal, reads_keys
 from robot_rl.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -148,7 +147,7 @@ def _composed(settings: list[str], config_dirs: Sequence[str]) -> Composed:
     from robot_rl import config
 
     chosen = [s.partition("=")[2] for s in settings if s.startswith("operator=")]
-    if not chosen and sys.stdin.isatty():
+    if not chosen and has_terminal():
         settings = [*settings, "operator=keyboard"]
     elif not chosen or chosen[-1] == "none":
         have = ", ".join(o for o in config.options(config_dirs)["operator"] if o != "none")
@@ -178,7 +177,7 @@ def _time_s(asked_s: float, scripted: bool, tasks_s: float) -> float:
 @contextlib.contextmanager
 def _watchers(taken: bool) -> Iterator[tuple[list[Watcher], Sequence[str]]]:
     """Yield what watches: the keys of this terminal, unless they are taken, or not wanted."""
-    if taken or not sys.stdin.isatty():
+    if taken or not has_terminal():
         yield [], ()
         return
     keys = importlib.import_module("robot_rl_hardware.operator.keys")
@@ -195,14 +194,14 @@ def _shown(keys: Sequence[str], task: str) -> Iterator[Callable[[Progress], None
     """Yield what shows a recording in this terminal; drawing never waits, and it happens ten times a second at most."""
     view = importlib.import_module("robot_rl_hardware.operator.view")
     heard = logging.getLogger("robot_rl.assisted")
-    level, next_s = heard.level, -math.inf
+    level, next_s, phase = heard.level, -math.inf, ""
     heard.setLevel(logging.ERROR)  # notes about the device are shown here
 
     def show(progress: Progress) -> None:
-        nonlocal next_s
+        nonlocal next_s, phase
         now_s = time.monotonic()
-        if now_s >= next_s or progress.phase == "over":
-            next_s = now_s + SHOW_S
+        if now_s >= next_s or progress.phase != phase:
+            next_s, phase = now_s + SHOW_S, progress.phase
             panel.show(lines(progress, task, keys), headline(progress))
 
     try:

@@ -23,6 +23,14 @@ def reads_keys(composed: Composed) -> bool:
     return composed.values.get("operator", {}).get("_target_") == KEYBOARD
 
 
+def has_terminal() -> bool:
+    """Return whether the input of this command is a terminal."""
+    try:
+        return sys.stdin.isatty()
+    except (AttributeError, ValueError):  # closed
+        return False
+
+
 @contextlib.contextmanager
 def lent_terminal(composed: Composed) -> Iterator[list[str]]:
     """Yield the settings that let the actor read this terminal, if its operator is the keyboard; else none.
@@ -35,7 +43,7 @@ def lent_terminal(composed: Composed) -> Iterator[list[str]]:
     if not reads_keys(composed) or composed.values["operator"].get("tty"):
         yield []
         return
-    if not sys.stdin.isatty():
+    if not has_terminal():
         raise ConfigError(
             "operator=keyboard needs a terminal, and the input of this command is none; run it in one, or say which "
             "with operator.tty=/dev/pts/N (the command 'tty' prints it)"

@@ -5,6 +5,7 @@ import pty
 import subprocess
 import sys
 import termios
+import threading
 from collections.abc import Iterator
 from typing import Any
 
@@ -163,6 +164,7 @@ import sys, time
 from operator_rig import operator_of, reading
 operator = operator_of("keyboard", tty=sys.argv[1])
 operator.connect()
+operator.read(reading())  # at rest, so that what follows is a new press
 print("ready", flush=True)
 until = time.monotonic() + 60
 while (told := operator.read(reading())).action is None and time.monotonic() < until:
@@ -178,10 +180,13 @@ def test_a_process_without_input_reads_the_terminal_that_it_is_given(terminal: T
         [sys.executable, "-c", CHILD, terminal.path], stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, text=True,
         env=environ, start_new_session=True,
     ) as child:  # fmt: skip
+        limit = threading.Timer(400.0, child.kill)
+        limit.start()
         try:
             assert child.stdout.readline() == "ready\n"
             terminal.type(b"w")
             assert child.stdout.readline() == "True\n"
             assert child.wait(60.0) == 0
         finally:
+            limit.cancel()
             child.kill()
