@@ -83,7 +83,7 @@ def beginning(env: RobotEnv, episode: Episode) -> Beginning:
     if request is None:
         options = {"request": request_like(episode.observed_readings()[0], env.task)}
         return Beginning(
-            options=options, exact=False, words="approximate: the file does not hold what reproduces its beginning"
+            options=options, exact=False, words="an approximate start: the file does not hold what reproduces its own"
         )
     if snapshot and hasattr(env.robot, "restore"):
         options = {"request": request, "snapshot": snapshot}

@@ -37,9 +37,9 @@ def replay(arguments: Sequence[str]) -> int:
     made = parser(
         "replay",
         "Replay a recorded episode through the guard, and say how near it stayed: RMS and worst error of the tool,\n"
-        "the guard's events, whether it ended the same. In the twin in lock-step it comes out again bit for bit. Status\n"
-        "1 says that it ended otherwise. A robot in real time moves only after you agreed; Ctrl-C ends the replay after\n"
-        "the running control period, and the arm holds.",
+        "the guard's events, whether it ended the same. In the twin in lock-step it comes out again bit for bit.\n"
+        "Status 1 says that it ended otherwise. A robot in real time moves only after you agreed; Ctrl-C ends the\n"
+        "replay after the running control period, and the arm holds.",
         EXAMPLES,
         SETTINGS,
     )
