@@ -100,8 +100,8 @@ class PurePursuit:
         p, yaw = ahead(state, late)
         self._s, left = line.project(p, self._s)
         speed = max(state.speed_m_s, 0.0)
-        target = line.at(self._s + set_.lookahead_m + set_.lookahead_s * speed)
-        dx, dy = target - p
+        tx, ty = line.point(self._s + set_.lookahead_m + set_.lookahead_s * speed)
+        dx, dy = tx - float(p[0]), ty - float(p[1])
         x, y = math.cos(yaw) * dx + math.sin(yaw) * dy, -math.sin(yaw) * dx + math.cos(yaw) * dy
         if x <= 0.0:  # it lies behind: turn as sharply as the car can
             steering = math.copysign(set_.max_steering_rad, y)

@@ -3,17 +3,38 @@
 from __future__ import annotations
 
 import functools
-import math
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import CubicSpline
 
+from robot_rl.compiled import kernel
 from robot_rl.errors import ConfigError
 
 Array = NDArray[np.float64]
 STEP_M = 0.05
 """Distance between the samples that projection searches; a quarter of it is far below any pose's noise."""
+
+
+@kernel
+def _nearest(
+    points: Array, headings: Array, curvatures: Array, step: float, first: int, count: int, x: float, y: float
+) -> tuple[float, float]:
+    """Return the arc length of the point nearest to (x, y) among `count` samples from `first` on, and how far left."""
+    n = len(points)
+    best, i = np.inf, 0
+    for k in range(count):
+        j = (first + k) % n
+        d = (points[j, 0] - x) ** 2 + (points[j, 1] - y) ** 2
+        if d < best:
+            best, i = d, j
+    # One Newton step along the tangent from the nearest sample, with the bend of the line taken into account.
+    cos, sin, kappa = np.cos(headings[i]), np.sin(headings[i]), curvatures[i]
+    dx, dy = x - points[i, 0], y - points[i, 1]
+    along, left = cos * dx + sin * dy, -sin * dx + cos * dy
+    along /= max(1.0 - kappa * left, 0.2)
+    along = min(max(along, -step), step)
+    return (i * step + along) % (n * step), left - 0.5 * kappa * along * along
 
 
 class ClosedLine:
@@ -91,26 +112,26 @@ class ClosedLine:
                 nearly touches itself.
             window_m: How far around.
         """
-        x, y = float(p[0]), float(p[1])
         n = len(self.s)
         step = self.length_m / n
         half = int(window_m / step)
-        if near_s_m is None or 2 * half + 1 >= n:
-            d2 = (self.points[:, 0] - x) ** 2 + (self.points[:, 1] - y) ** 2
-            i = int(d2.argmin())
-        else:
-            where = (round(near_s_m / step) + np.arange(-half, half + 1)) % n
-            near = self.points[where]
-            i = int(where[((near[:, 0] - x) ** 2 + (near[:, 1] - y) ** 2).argmin()])
-        # One Newton step along the tangent from the nearest sample, with the bend of the line taken into account.
-        heading, kappa = self.headings[i], self.curvatures[i]
-        cos, sin = math.cos(heading), math.sin(heading)
-        dx, dy = x - self.points[i, 0], y - self.points[i, 1]
-        along, left = cos * dx + sin * dy, -sin * dx + cos * dy
-        along /= max(1.0 - kappa * left, 0.2)
-        along = min(max(along, -step), step)
-        left -= 0.5 * kappa * along * along
-        return float((self.s[i] + along) % self.length_m), float(left)
+        first, count = 0, n
+        if near_s_m is not None and 2 * half + 1 < n:
+            first, count = round(near_s_m / step) - half, 2 * half + 1
+        x, y = float(p[0]), float(p[1])
+        return _nearest(self.points, self.headings, self.curvatures, step, first, count, x, y)
+
+    def point(self, s_m: float) -> tuple[float, float]:
+        """Return the position at one arc length, on the chord between samples: fast, and right within a millimetre."""
+        at = (s_m % self.length_m) / self.length_m * len(self.s)
+        i = int(at)
+        share, n = at - i, len(self.s)
+        (ax, ay), (bx, by) = self._list[i % n], self._list[(i + 1) % n]
+        return ax + share * (bx - ax), ay + share * (by - ay)
+
+    @functools.cached_property
+    def _list(self) -> list[list[float]]:
+        return self.points.tolist()
 
     def crosses_itself(self) -> bool:
         """Return whether the line crosses itself, as a figure of eight does."""

@@ -12,8 +12,8 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy import ndimage
 from scipy.interpolate import splev, splprep
-from scipy.ndimage import binary_fill_holes, distance_transform_edt, label
 
 from robot_rl.errors import ConfigError, MissingDependency
 from robot_rl_tasks.car.course import make_course
@@ -22,6 +22,7 @@ from robot_rl_tasks.car.place import Place, simplify, surface
 
 Array = NDArray[np.float64]
 Mask = NDArray[np.bool_]
+_nd: Any = ndimage  # whose types name every kind of result that its functions could have with other arguments
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,14 +68,15 @@ def read_map_file(path: Path | str) -> MapFile:
     if missing:
         raise ConfigError(f"the map file {path} does not give {', '.join(missing)}")
     try:
-        origin = tuple(float(v) for v in values["origin"])
+        origin = [float(v) for v in values["origin"]]
         found = MapFile(
             image=path.parent / str(values["image"]), resolution_m=float(values["resolution"]),
-            origin=(*origin, 0.0)[:3], negate=bool(int(values.get("negate", 0))),
+            origin=(origin[0], origin[1], origin[2] if len(origin) > 2 else 0.0),
+            negate=bool(int(values.get("negate", 0))),
             occupied_thresh=float(values.get("occupied_thresh", 0.65)),
             free_thresh=float(values.get("free_thresh", 0.196)),
         )  # fmt: skip
-    except (TypeError, ValueError) as e:
+    except (TypeError, ValueError, IndexError) as e:
         raise ConfigError(f"the map file {path} has a value that is no number: {e}") from e
     if not 0.001 <= found.resolution_m <= 1.0 or len(origin) not in (2, 3):
         raise ConfigError(
@@ -107,9 +109,9 @@ def place_from_map(
     free = _free_cells(info)
     ring, infield, name = *_ring(free, info, Path(path)), Path(path).stem
     # The outside is whatever is beyond the ring and its own inside.
-    outside = ~binary_fill_holes(ring)
-    inner = distance_transform_edt(~infield)
-    outer = distance_transform_edt(~outside)
+    outside = ~_nd.binary_fill_holes(ring)
+    inner = _nd.distance_transform_edt(~infield)
+    outer = _nd.distance_transform_edt(~outside)
     line_px = _outline(inner < outer)
     points = _smooth_loop(_world(line_px, info, free.shape[0]), info.resolution_m)
     if _area(points) < 0.0:
@@ -148,7 +150,7 @@ def _ring(free: Mask, info: MapFile, path: Path) -> tuple[Mask, Mask]:
         )
     # Holes of less than a hand's breadth are specks of the lidar, not something to drive around.
     least = max(4, round((0.3 / info.resolution_m) ** 2))
-    parts, count = label(free)
+    parts, count = _nd.label(free)
     origin = _cell((0.0, 0.0), info, free.shape)
     best: tuple[float, Mask, Mask] | None = None
     sizes = np.bincount(parts.ravel(), minlength=count + 1)
@@ -156,7 +158,7 @@ def _ring(free: Mask, info: MapFile, path: Path) -> tuple[Mask, Mask]:
     enclosed = [k for k in range(1, count + 1) if sizes[k] >= least and k not in edge]
     for k in enclosed:
         cells = parts == k
-        holes, n = label(binary_fill_holes(cells) & ~cells)
+        holes, n = _nd.label(_nd.binary_fill_holes(cells) & ~cells)
         if not n:
             continue
         hole_sizes = np.bincount(holes.ravel())[1:]
@@ -165,7 +167,7 @@ def _ring(free: Mask, info: MapFile, path: Path) -> tuple[Mask, Mask]:
             continue
         weight = float(hole_sizes[largest]) + (1e12 if origin is not None and parts[origin] == k else 0.0)
         if best is None or weight > best[0]:
-            best = weight, cells, binary_fill_holes(holes == largest + 1)
+            best = weight, cells, _nd.binary_fill_holes(holes == largest + 1)
     if best is None:
         why = "no walls enclose its free cells" if not enclosed else "its free cells go around nothing"
         raise ConfigError(
@@ -219,7 +221,7 @@ def _area(points: Array) -> float:
 
 def _free_way(between: Mask, points: Array, info: MapFile) -> Array:
     """Return (n,) how far each point of the line is from the nearer wall."""
-    away = distance_transform_edt(between) * info.resolution_m
+    away = _nd.distance_transform_edt(between) * info.resolution_m
     cells = [_cell((float(x), float(y)), info, between.shape) for x, y in ClosedLine(points).at(_even(points))]
     return np.array([max(float(away[c]) if c is not None else 0.0, 0.01) for c in cells])
 
@@ -238,7 +240,7 @@ def _walls(ring: Mask, infield: Mask, outside: Mask, info: MapFile) -> tuple[tup
         first = simplify(loop[: half + 1], 1.2 * info.resolution_m)
         second = simplify(np.vstack([loop[half:], loop[:1]]), 1.2 * info.resolution_m)
         walls.append(np.vstack([first, second[1:]]))
-    specks, n = label(binary_fill_holes(ring) & ~ring & ~infield)
+    specks, n = _nd.label(_nd.binary_fill_holes(ring) & ~ring & ~infield)
     for k in range(1, n + 1):
         rows, columns = np.nonzero(specks == k)
         centre = _world(np.array([[columns.mean(), rows.mean()]]), info, ring.shape[0])[0]

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.interpolate import splev, splprep
 from scipy.signal import savgol_filter
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from robot_rl.errors import ConfigError
 from robot_rl_tasks.car.course import Course, GateSpacing, make_course
@@ -184,8 +184,8 @@ def _filtered(t: Array, p: Array, yaw: Array, set_: RecordSettings) -> _Chain:
     even = np.arange(t[0], t[-1], 1.0 / _RATE_HZ)
     if len(even) < 25:
         raise ConfigError(f"the drive lasts {t[-1] - t[0]:.1f} s; a lap takes longer")
-    x = np.stack([np.interp(even, t, p[:, 0]), np.interp(even, t, p[:, 1]), np.interp(even, t, yaw)], axis=1)
-    x = savgol_filter(x, 11, 2, axis=0)
+    raw = np.stack([np.interp(even, t, p[:, 0]), np.interp(even, t, p[:, 1]), np.interp(even, t, yaw)], axis=1)
+    x: Array = np.asarray(savgol_filter(raw, 11, 2, axis=0), float)
     chosen = [0]
     for k in range(1, len(x)):
         if math.hypot(*(x[k, :2] - x[chosen[-1], :2])) >= _STEP_M:
@@ -202,7 +202,7 @@ def _filtered(t: Array, p: Array, yaw: Array, set_: RecordSettings) -> _Chain:
 
 def _closure(chain: _Chain, set_: RecordSettings) -> tuple[int, int]:
     """Return the two places in the chain between which the lap lies: alike in position and heading."""
-    pairs = cKDTree(chain.p).query_pairs(set_.closure_m, output_type="ndarray")
+    pairs = KDTree(chain.p).query_pairs(set_.closure_m, output_type="ndarray")
     i, j = pairs.min(axis=1), pairs.max(axis=1)
     turn = chain.yaw[j] - chain.yaw[i]
     turn = np.abs(turn - 2 * math.pi * np.round(turn / (2 * math.pi)))

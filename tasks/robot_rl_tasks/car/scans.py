@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import minimum_filter1d
-from scipy.spatial import cKDTree
+from scipy.spatial import KDTree
 
 from robot_rl.errors import ConfigError
 from robot_rl_tasks.car.line import ClosedLine
@@ -62,7 +62,7 @@ def measured_widths(
     n = len(line.s)
     sides = [np.full(n, np.nan), np.full(n, np.nan)]
     if len(points):
-        _, nearest = cKDTree(line.points).query(points)
+        nearest: NDArray[np.int64] = np.asarray(KDTree(line.points).query(points)[1], np.int64)
         left = ((points - line.points[nearest]) * line.normals[nearest]).sum(axis=1)
         away = np.hypot(*(points - line.points[nearest]).T)
         bins = max(round(line.length_m / _BIN_M), 4)
