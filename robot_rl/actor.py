@@ -15,7 +15,9 @@ from typing import Any, Literal, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_rl.assisted import PAUSED, AssistedEnv, assisted
 from robot_rl.env import RobotEnv
+from robot_rl.episodes.facts import Verdict
 from robot_rl.errors import ConfigError
 from robot_rl.link import ActorSide
 from robot_rl.messages import SOURCES, Source, StepBlock
@@ -63,12 +65,12 @@ class EpisodeSink(Protocol):
         """Begin an episode."""
         ...
 
-    def step(self, action: Any, after: tuple[Any, float, bool, bool, Mapping[str, Any]], policy_version: int) -> None:
-        """Keep a step."""
+    def step(self, after: tuple[Any, float, bool, bool, Mapping[str, Any]], policy_version: int) -> None:
+        """Keep a step, as `AssistedEnv.step` returned it."""
         ...
 
-    def end(self, reason: str = "") -> None:
-        """End the episode."""
+    def end(self, reason: str = "", verdict: Verdict = "") -> None:
+        """End the episode, with the operator's word on it."""
         ...
 
 
@@ -83,8 +85,11 @@ class Episode:
         self.steps = 0
         self.reward_sum = 0.0
         self.sources: Counter[Source] = Counter()
+        self.interventions = 0  # runs of steps in which a person acted
+        self.first_intervention = -1
         self.guard: Counter[str] = Counter()
         self.timing: dict[str, Histogram] = {}
+        self._helped = False  # whether a person acted in the newest step
         self._t0_s = time.monotonic()
 
     @property
@@ -95,6 +100,10 @@ class Episode:
     def add(self, observation: Any, action: NDArray[np.float32], reward: float, source: Source, version: int) -> None:
         """Add a step."""
         self._width = len(action)
+        if source == "human" and not self._helped:
+            self.interventions += 1
+            self.first_intervention = self.steps if self.first_intervention < 0 else self.first_intervention
+        self._helped = source == "human"
         self._rows.append((observation, action, reward, SOURCES.index(source), version))
         self.steps += 1
         self.reward_sum += reward
@@ -119,7 +128,8 @@ class Episode:
         Args:
             observation: The last observation.
             terminated: The task ended the episode, not the clock or the guard.
-            info: The last step's info: success and reason are read.
+            info: The last step's info: success, reason and the operator's verdict are read. A discarded episode says
+                so to the learner, which has seen its first blocks by then: it lets their steps go.
         """
         facts: dict[str, float | int | str | bool] = {
             "success": bool(info["success"]),
@@ -129,6 +139,14 @@ class Episode:
             "intervened": self.sources["human"] > 0,
             "duration_s": time.monotonic() - self._t0_s,
         }
+        if self.interventions:
+            facts |= {
+                "human_steps": self.sources["human"],
+                "interventions": self.interventions,
+                "first_intervention": self.first_intervention,
+            }
+        if info.get("verdict"):
+            facts["verdict"] = str(info["verdict"])
         facts.update({f"guard/{name}": count for name, count in self.guard.items()})
         facts.update({f"timing/{name}": value for name, value in told(self.timing).items()})
         return self._block(observation, terminated, facts)
@@ -178,7 +196,7 @@ class Actor:
     """Runs episodes of an environment and streams them to the learner.
 
     Args:
-        env: The environment.
+        env: The environment, with a person beside it or without.
         link: The actor's end of the link.
         config: Settings.
         seed: Of resets and of exploration.
@@ -188,16 +206,16 @@ class Actor:
 
     def __init__(
         self,
-        env: RobotEnv,
+        env: RobotEnv | AssistedEnv,
         link: ActorSide,
         config: ActorConfig,
         seed: int,
         first_episode: int = 0,
         sink: EpisodeSink | None = None,
     ) -> None:
-        self.env, self.link, self.config, self._sink = env, link, config, sink
+        self.env, self.link, self.config, self._sink = assisted(env), link, config, sink
         self.timing: Mapping[str, float] = {}  # of the newest step, in real time
-        self._rate = RateCheck(env.period_s, config.rate_tolerance)
+        self._rate = RateCheck(self.env.env.period_s, config.rate_tolerance)
         self._seed: int | None = int(np.random.SeedSequence([seed, first_episode]).generate_state(1)[0])
         self._rng = np.random.default_rng([seed, first_episode, 2])
         self._policy: NumpyPolicy | None = None
@@ -213,17 +231,27 @@ class Actor:
         status = self.link.status()
         return status is not None and status.finished
 
+    @property
+    def waits(self) -> str:
+        """What practice waits for though the robot is ready, in words; empty while it does not."""
+        return PAUSED if self.env.paused else ""
+
     def tick(self) -> bool:
         """Do one control period, and return whether there was one to do.
 
-        False means wait: there is no policy yet, the learner is behind, or the link's buffer is full.
+        False means wait: there is no policy yet, the learner is behind, the link's buffer is full, or the operator
+        wants a pause between two episodes.
         """
         self._take_policy()
+        if self.env.paused and self._episode is None:
+            self.env.poll()
+            return False
         if self._policy is None or not self._may_step():
             self.flush()
             return False
         if self._episode is None:
-            self._observation, _ = self.env.reset(seed=self._seed)
+            facts = {"kind": "practice", "episode": self._next_episode}
+            self._observation, _ = self.env.reset(seed=self._seed, facts=facts)
             self._seed = None
             self._episode = Episode(self._next_episode, self.config.block_steps)
             if self._sink is not None:
@@ -235,20 +263,20 @@ class Actor:
     def _step(self, policy: NumpyPolicy, episode: Episode) -> None:
         before = self._observation
         action = policy.act(_state(before), self._rng)
-        after, reward, terminated, truncated, info = stepped = self.env.step(action)
+        after, reward, terminated, truncated, info = stepped = self.env.step(action, policy_version=policy.version)
         if self._sink is not None:
-            self._sink.step(action, stepped, policy.version)
+            self._sink.step(stepped, policy.version)
         episode.guard.update(info["guard_events"])
         self.timing = info.get("timing", {})
         episode.time(self.timing)
-        episode.add(before, info["executed_action"], float(reward), "policy", policy.version)
+        episode.add(before, info["executed_action"], float(reward), info["source"], policy.version)
         self._observation = after
         self.steps += 1
         if terminated or truncated:
             self.link.send(episode.finish(after, terminated, info))
             self._episode = None
             if self._sink is not None:
-                self._sink.end()
+                self._sink.end(verdict=info["verdict"])
             self.completed += 1
         elif (block := episode.full_block()) is not None:
             self.link.send(block)
@@ -274,8 +302,8 @@ class Actor:
             return
         if self._policy is None:
             self._policy = NumpyPolicy(
-                self.env.observation_spec,
-                self.env.task.action_spec,
+                self.env.env.observation_spec,
+                self.env.env.task.action_spec,
                 newest.weights,
                 noise_scale=self.config.noise_scale,
             )

@@ -189,7 +189,8 @@ class AssistedEnv:
         if "stop" in asked.buttons:
             self.stop(STOPPED)  # before the step: the guard then refuses this period's motion already
         observation, reward, terminated, truncated, info = self.env.step(requested)
-        verdict: Verdict = next((v for v in _SAID if v in asked.buttons), "")
+        said: tuple[Verdict, ...] = tuple(v for v in _SAID if v in asked.buttons)
+        verdict: Verdict = said[0] if said else ""
         if verdict in ("success", "failure"):
             terminated, truncated = True, False
             reward = max(reward, SUCCESS_REWARD) if verdict == "success" else 0.0 if info["success"] else reward
@@ -236,9 +237,9 @@ class AssistedEnv:
         asked = self.operator.read(self.env.robot_state)
         if asked.action is not None and not np.isfinite(asked.action).all():
             asked = OperatorInput(buttons=asked.buttons, note="the device sent no finite numbers and counts as let go")
-        more = tuple(button for watcher in self.watchers for button in watcher.buttons())
+        more: list[Button] = [button for watcher in self.watchers for button in watcher.buttons()]
         if more:
-            asked = OperatorInput(action=asked.action, buttons=(*asked.buttons, *more), note=asked.note)
+            asked = OperatorInput(action=asked.action, buttons=asked.buttons + tuple(more), note=asked.note)
         for button in asked.buttons:
             if button == "pause":
                 self.paused = not self.paused

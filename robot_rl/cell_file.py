@@ -35,35 +35,40 @@ def load_cell(path: Path | str) -> Cell:
         raise e if str(path) in str(e) else ConfigError(f"{path}: {e}") from e
 
 
-def read_values(path: Path) -> dict[str, Any]:
-    """Return the plain values in a cell file, by name; {} if it is empty."""
+def read_values(path: Path, what: str = "cell file", absent: str = "") -> dict[str, Any]:
+    """Return the plain values in a file, by name; {} if it is empty.
+
+    Args:
+        path: of the file.
+        what: the file is, for sentences.
+        absent: what to do when there is none, for the sentence; how a cell file is made if empty.
+    """
     import yaml
 
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError as e:
-        raise ConfigError(
-            f"there is no cell file {path}; `robot-rl calibrate bounds --cell {path}` makes one from the measured box"
-        ) from e
+        absent = absent or f"`robot-rl calibrate bounds --cell {path}` makes one from the measured box"
+        raise ConfigError(f"there is no {what} {path}; {absent}") from e
     except (OSError, UnicodeDecodeError) as e:
         reason = getattr(e, "strerror", None) or str(e)
-        raise ConfigError(f"the cell file {path} cannot be read: {reason}") from e
+        raise ConfigError(f"the {what} {path} cannot be read: {reason}") from e
     try:
-        _refuse_twice(yaml.compose(text, Loader=yaml.SafeLoader), path)
+        _refuse_twice(yaml.compose(text, Loader=yaml.SafeLoader), f"{what} {path}")
         values = yaml.safe_load(text)
     except yaml.YAMLError as e:
         mark = getattr(e, "problem_mark", None)
         where = f", line {mark.line + 1}" if mark else ""
         problem = getattr(e, "problem", None) or str(e).splitlines()[0]
-        raise ConfigError(f"the cell file {path}{where} is not valid YAML: {problem}") from e
+        raise ConfigError(f"the {what} {path}{where} is not valid YAML: {problem}") from e
     if values is None:
         return {}
     if not isinstance(values, dict):
-        raise ConfigError(f"the cell file {path} holds {type(values).__name__}, not settings such as 'name: my_cell'")
+        raise ConfigError(f"the {what} {path} holds {type(values).__name__}, not settings such as 'name: my_cell'")
     return {str(k): v for k, v in values.items()}
 
 
-def _refuse_twice(node: Any, path: Path) -> None:
+def _refuse_twice(node: Any, file: str) -> None:
     """Raise `ConfigError` if a mapping names a key twice: YAML would silently take the last, also of two bounds."""
     import yaml
 
@@ -72,12 +77,12 @@ def _refuse_twice(node: Any, path: Path) -> None:
         for key, value in node.value:
             if key.value in seen:
                 line = key.start_mark.line + 1
-                raise ConfigError(f"the cell file {path}, line {line}, sets '{key.value}' twice; keep one")
+                raise ConfigError(f"the {file}, line {line}, sets '{key.value}' twice; keep one")
             seen.add(key.value)
-            _refuse_twice(value, path)
+            _refuse_twice(value, file)
     elif isinstance(node, yaml.SequenceNode):
         for value in node.value:
-            _refuse_twice(value, path)
+            _refuse_twice(value, file)
 
 
 def save_cell(path: Path | str, cell: Cell) -> Path | None:

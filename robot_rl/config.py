@@ -146,23 +146,43 @@ def compose_run(folder: Path, overrides: Sequence[str] = (), config_dirs: Sequen
 
     The groups and plain values are the recorded ones; `_target_` comes from the YAML tree, never from the record.
     """
-    from omegaconf import OmegaConf
-    from omegaconf.errors import OmegaConfBaseException
-
     path = folder / "config.yaml"
     try:
-        recorded = OmegaConf.to_container(OmegaConf.load(path))
+        text = path.read_text(encoding="utf-8")
     except FileNotFoundError as e:
         raise CheckpointError(
             f"{path} is missing, so the run's settings are unknown; was it made by robot-rl train?"
         ) from e
-    except (OSError, OmegaConfBaseException, ValueError) as e:
+    except (OSError, ValueError) as e:
         raise CheckpointError(f"{path} cannot be read: {_first_line(e)}. Restore it from a copy") from e
+    return compose_recorded(text, str(path), overrides, config_dirs)
+
+
+def recorded_values(text: str, where: str) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the plain values and the choices that a recorded configuration holds.
+
+    Args:
+        text: YAML, as `Composed.text` gives it.
+        where: What it was read from, for messages.
+    """
+    from omegaconf import OmegaConf
+    from omegaconf.errors import OmegaConfBaseException
+
+    try:
+        recorded: Any = OmegaConf.to_container(OmegaConf.load(io.StringIO(text)))
+    except (OSError, OmegaConfBaseException, ValueError) as e:
+        raise CheckpointError(f"{where} cannot be read: {_first_line(e)}. Restore it from a copy") from e
     except Exception as e:  # YAML's own errors derive from Exception alone
-        raise CheckpointError(f"{path} is not valid YAML: {_first_line(e)}. Restore it from a copy") from e
+        raise CheckpointError(f"{where} is not valid YAML: {_first_line(e)}. Restore it from a copy") from e
     choices = recorded.pop("choices", None) if isinstance(recorded, dict) else None
     if not isinstance(recorded, dict) or not isinstance(choices, dict):
-        raise CheckpointError(f"{path} does not say which task the run is of; restore it from a copy")
+        raise CheckpointError(f"{where} does not say which task the run is of; restore it from a copy")
+    return {str(k): v for k, v in recorded.items()}, {str(k): v for k, v in choices.items()}
+
+
+def compose_recorded(text: str, where: str, overrides: Sequence[str] = (), config_dirs: Sequence[str] = ()) -> Composed:
+    """Return a recorded configuration, changed by further overrides; see `compose_run`."""
+    recorded, choices = recorded_values(text, where)
     mine = {override.partition("=")[0].lstrip("+~") for override in overrides}
     cell = str(choices.pop("cell", "twin"))
     if not cell.endswith(SUFFIXES):
@@ -172,7 +192,7 @@ def compose_run(folder: Path, overrides: Sequence[str] = (), config_dirs: Sequen
             recorded.pop(group, None)
     groups = [f"{group}={choice}" for group, choice in choices.items() if group in GROUPS]
     composed = compose([*groups, *overrides], config_dirs=config_dirs)
-    values = _overlay(composed.values, {str(k): v for k, v in recorded.items()}, mine, "")
+    values = _overlay(composed.values, recorded, mine, "")
     if "cell" in recorded and not any(name.partition(".")[0] == "cell" for name in mine):
         # The run keeps the cell that it began in, whatever became of a file.
         values["cell"], composed = recorded["cell"], composed.chose("cell", cell)

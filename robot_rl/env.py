@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from robot_rl.errors import SpecError
 from robot_rl.geometry import tool_delta_into, tool_delta_inverse_into
-from robot_rl.robot import ArmCommand, Executed, Robot, RobotState
+from robot_rl.robot import ArmCommand, Executed, ResetRequest, Robot, RobotState
 from robot_rl.specs import ImageField
 from robot_rl.task import Task
 from robot_rl.timing import is_real_time, timing_of
@@ -39,6 +39,9 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         task: What is to be done.
         images: The cameras to include, with the sizes of their pictures; none learns from state alone.
         render_camera: Camera of `render()`.
+
+    Attributes:
+        request: Where the last reset was asked to begin; None before the first.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (gymnasium's own signature)
@@ -69,6 +72,7 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._delta = np.zeros(6)
         self._low, self._high = np.full(spec.size, -1.0, np.float32), np.full(spec.size, 1.0, np.float32)
         self._state: RobotState | None = None
+        self.request: ResetRequest | None = None
         self._step = 0
 
     @property
@@ -92,10 +96,19 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             self._connected = True
 
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
-        """Draw a start from the task, bring the robot there, and observe."""
+        """Draw a start from the task, bring the robot there, and observe.
+
+        Args:
+            seed: Of the starts from here on; None goes on with those of the last seed.
+            options: "request" is a `ResetRequest` to begin from instead of a drawn one; "snapshot" is what the
+                `snapshot` of a twin of the same scene returned, which brings it to that very state instead.
+        """
         super().reset(seed=seed)
         self.connect()
-        self._state = self.robot.reset(self.task.sample_reset(self.np_random))
+        given = options or {}
+        request = self.request = given.get("request") or self.task.sample_reset(self.np_random)
+        restore = getattr(self.robot, "restore", None) if given.get("snapshot") else None
+        self._state = restore(given["snapshot"]) if restore is not None else self.robot.reset(request)
         self._step = 0
         return self._observation(self._state), {}
 

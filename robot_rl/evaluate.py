@@ -5,12 +5,14 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import logging
+import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from robot_rl.assisted import AssistedEnv, assisted
 from robot_rl.checkpoint import load, save
 from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
@@ -18,7 +20,7 @@ from robot_rl.errors import CheckpointError, MissingDependency, RobotError, Stor
 from robot_rl.link import session_spec, spec_difference
 from robot_rl.messages import Policy
 from robot_rl.metrics import Latencies
-from robot_rl.patience import begin_episode
+from robot_rl.patience import POLL_S, begin_episode
 from robot_rl.policy import NumpyPolicy
 from robot_rl.specs import ActionSpec, ObservationSpec
 from robot_rl.timing import Histogram, told
@@ -70,7 +72,7 @@ def load_policy(path: Path, observation_spec: ObservationSpec, action_spec: Acti
 
 
 def evaluate(
-    env: RobotEnv,
+    env: RobotEnv | AssistedEnv,
     policy: NumpyPolicy,
     episodes: int,
     seed: int = 0,
@@ -95,16 +97,20 @@ def evaluate(
     """
     rows: list[dict[str, Any]] = []
     gathered = Latencies() if latencies is None else latencies
+    beside = assisted(env)
     with contextlib.ExitStack() as stack:
-        film = Film(env, video) if video is not None and video_episodes > 0 else None
+        film = Film(beside.env, video) if video is not None and video_episodes > 0 else None
         if film is not None:
             stack.callback(film.close)
         for i in range(episodes):
             filming = film if i < video_episodes else None
             if stopping():
                 raise KeyboardInterrupt
-            observation = begin_episode(env, FIRST_SEED + (seed << 20) + i, stopping)
-            rows.append(_episode(env, policy, i, FIRST_SEED + (seed << 20) + i, observation, filming, gathered))
+            while beside.paused and not stopping():
+                beside.poll()
+                time.sleep(POLL_S)
+            observation = begin_episode(beside, FIRST_SEED + (seed << 20) + i, stopping)
+            rows.append(_episode(beside, policy, i, FIRST_SEED + (seed << 20) + i, observation, filming, gathered))
             if film is not None and i + 1 == video_episodes:
                 film.close()
             progress(i + 1, sum(row["success"] for row in rows))
@@ -112,7 +118,7 @@ def evaluate(
 
 
 def _episode(
-    env: RobotEnv,
+    env: AssistedEnv,
     policy: NumpyPolicy,
     number: int,
     seed: int,
@@ -121,14 +127,16 @@ def _episode(
     latencies: Latencies,
 ) -> dict[str, Any]:
     rng = np.random.default_rng(seed) if policy.sampled else None
-    period = period_s(env)
+    period = period_s(env.env)
     steps, reward_sum, guard = 0, 0.0, {}
     timing: dict[str, Histogram] = {}
     while True:
         if film is not None:
             film.add(number, steps * period)
         state = observation["state"] if isinstance(observation, Mapping) else observation
-        observation, reward, terminated, truncated, info = env.step(policy.act(state, rng))
+        observation, reward, terminated, truncated, info = env.step(
+            policy.act(state, rng), policy_version=policy.version
+        )
         steps, reward_sum = steps + 1, reward_sum + float(reward)
         for event in info["guard_events"]:
             guard[event] = guard.get(event, 0) + 1

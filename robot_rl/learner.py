@@ -9,10 +9,11 @@ the actor is released with the clone loss still in its objective, whose weight h
 
 from __future__ import annotations
 
+import functools
 import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,8 @@ class LearnerConfig:
         bc_floor: Weight below which it does not fall.
         publish_every_updates: How often weights go to the actors.
         lead_steps: How far actors may run ahead of the updates that are due, before they must wait.
+        intervention_weight: What a step in which a person took over weighs in the clone loss, against 1 for a
+            demonstrated one.
     """
 
     total_env_steps: int = 6000
@@ -61,13 +64,14 @@ class LearnerConfig:
     bc_floor: float = 0.0
     publish_every_updates: int = 80
     lead_steps: int = 100
+    intervention_weight: float = 1.0
 
     def __post_init__(self) -> None:
         positive = ("total_env_steps", "updates_per_step", "updates_per_call", "n_step", "capacity", "lead_steps")
         for name in (*positive, "bc_half_life_steps", "publish_every_updates"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"learner.{name} is {getattr(self, name)}; it must be positive")
-        for name in ("clone_updates", "hold_steps", "bc_weight", "bc_floor"):
+        for name in ("clone_updates", "hold_steps", "bc_weight", "bc_floor", "intervention_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"learner.{name} is {getattr(self, name)}; it must not be negative")
         if not 0.0 < self.gamma <= 1.0:
@@ -84,6 +88,8 @@ class Learner:
         config: The loop.
         agent_config: The agent.
         seed: Of everything random in here.
+        practise: What an update does: "rlpd" learns values and climbs them; "hgdagger" clones demonstrations and what
+            people did when they took over, and nothing else.
     """
 
     def __init__(
@@ -93,12 +99,17 @@ class Learner:
         config: LearnerConfig,
         agent_config: AgentConfig,
         seed: int,
+        practise: Literal["rlpd", "hgdagger"] = "rlpd",
     ) -> None:
         from robot_rl.agents.rlpd import Agent  # JAX: only where something is learnt
 
         self.config = config
         self._batch = agent_config.batch_size
-        make = lambda: Replay(config.capacity, observation_spec, action_spec, config.gamma, config.n_step)  # noqa: E731
+        self._clones = practise == "hgdagger"
+        make = functools.partial(
+            Replay, config.capacity, observation_spec, action_spec, config.gamma, config.n_step,
+            human_weight=config.intervention_weight,
+        )  # fmt: skip
         self.replay = Mixed(make(), make(), config.demo_fraction)
         self.agent = Agent(observation_spec, action_spec, agent_config)
         self.state = self.agent.init(seed)
@@ -111,6 +122,10 @@ class Learner:
         """Store demonstrations; they count as no practice."""
         for block in blocks:
             self.replay.add("demo", block)
+
+    def warm_up(self, stream: str, block: StepBlock) -> None:
+        """Store a block of an earlier run; it counts as no practice."""
+        self.replay.add(stream, block)
 
     def clone(self, group: int = 50) -> Iterable[float]:
         """Clone the demonstrations into the actor, yielding the share done after every group of updates."""
@@ -129,7 +144,7 @@ class Learner:
     @property
     def due(self) -> bool:
         """Whether a group of updates is due for the steps received."""
-        ready = self.env_steps > 0 and len(self.replay) > 0
+        ready = self.env_steps > 0 and len(self.replay.demos if self._clones else self.replay) > 0
         target = self.config.updates_per_step * min(self.env_steps, self.config.total_env_steps)
         return ready and self.updates + self.config.updates_per_call <= target
 
@@ -142,8 +157,12 @@ class Learner:
         """Do one group of updates if one is due, and return whether it was."""
         if not self.due:
             return False
-        batches = self.replay.sample_groups(self._rng, self.config.updates_per_call, self._batch)
-        self.state, self._info = self.agent.update(self.state, batches, self.schedule())
+        if self._clones:
+            batches = self.replay.demos.sample_groups(self._rng, self.config.updates_per_call, self._batch)
+            self.state, self._info = self.agent.clone(self.state, batches)
+        else:
+            batches = self.replay.sample_groups(self._rng, self.config.updates_per_call, self._batch)
+            self.state, self._info = self.agent.update(self.state, batches, self.schedule())
         self.updates += self.config.updates_per_call
         return True
 

@@ -26,7 +26,8 @@ class ScriptedOperator:
         task: Whose expert acts; it needs one (`task.expert`).
         expert: How the expert moves: speed, noise, pauses.
         episodes: Share of the episodes in which it helps at all. The others are autonomous.
-        when: "share" helps in a set share of the steps, wherever they fall; "stuck" only while the tool does not get on.
+        when: "share" helps in a set share of the steps, wherever they fall; "stuck" only while the tool does not get
+            on.
         share: With "share", the expected share of the steps of a helped episode in which it acts.
         segment_steps: Mean length of a segment.
         useless: Chance that a segment leads nowhere: it pushes steadily in a random direction.
@@ -75,7 +76,7 @@ class ScriptedOperator:
         self._size = task.action_spec.size
         self._episodes, self._when, self._share = episodes, when, share
         self._end = 1.0 / segment_steps  # chance that a segment ends after a step
-        # And that one starts, so that the share comes out; with all of it the first one has no end.
+        # And that one starts, so that the share comes out; with all of it there is no end to the first.
         self._start = share * self._end / (1.0 - share) if share < 1.0 else 1.0
         self._end = self._end if share < 1.0 else 0.0
         self._useless, self._patience, self._until, self._seed = useless, patience_steps, until_episode, seed

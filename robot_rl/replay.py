@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from robot_rl.specs import ActionSpec, ObservationSpec
 Rows = NDArray[np.intp]
 Batch = dict[str, NDArray[Any]]
 
-POLICY, DEMO = SOURCES.index("policy"), SOURCES.index("demo")
+POLICY, HUMAN, DEMO = (SOURCES.index(name) for name in ("policy", "human", "demo"))
 
 
 @dataclass(slots=True)
@@ -32,11 +32,13 @@ class _Tail:
     Attributes:
         episode, start: What the next block must carry to continue it.
         written: Number of rows ever written up to and including the step that waits for its next frame; 0 if none does.
+        pieces: First and last number of the rows that the episode's blocks were written to.
     """
 
     episode: int
     start: int
     written: int
+    pieces: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Replay:
@@ -48,6 +50,7 @@ class Replay:
         action_spec: Layout of the action.
         gamma: Discount per step.
         n_step: Steps that a sampled reward sums over, fewer where the episode or the known data ends.
+        human_weight: What a person's step weighs in the clone loss; a demonstrated one weighs 1.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class Replay:
         action_spec: ActionSpec,
         gamma: float,
         n_step: int = 1,
+        human_weight: float = 1.0,
     ) -> None:
         if capacity < 2:
             raise ConfigError(f"replay capacity is {capacity}, it must be at least 2 rows")
@@ -65,6 +69,7 @@ class Replay:
         if n_step < 1:
             raise ConfigError(f"n_step is {n_step}, it must be at least 1")
         self.capacity, self.gamma, self.n_step = capacity, gamma, n_step
+        self._weights = np.array([{"policy": 0.0, "human": human_weight, "demo": 1.0}[s] for s in SOURCES], np.float32)
         self.observation_spec, self.action_spec = observation_spec, action_spec
         # Zeros, not empty: the pages are only taken from the system as rows fill.
         self._state = np.zeros((capacity, observation_spec.size), np.float32)
@@ -107,6 +112,10 @@ class Replay:
             stream: Actor session that the block comes from.
             block: Consecutive steps of one episode.
             keep: (n,) steps to learn from. Of the others only the frame that follows a kept step is stored.
+
+        A block that ends an episode which the operator discarded takes the whole episode out of the samples. Its
+        earlier blocks arrived while it ran, so a few updates may have seen them: the alternative, to hold every
+        episode back until its end, would leave the learner without work in a long one.
         """
         check_block(block, self.observation_spec, self.action_spec)
         keep = np.ones(block.steps, np.bool_) if keep is None else keep
@@ -121,13 +130,16 @@ class Replay:
 
         steps = steps[max(len(steps) + final - self.capacity, 0) :]
         rows = self._claim(len(steps) + final)
+        tail.pieces.append((self._written - len(rows), self._written))
         self._write(rows, steps, block, final)
         self._link(rows, np.append(steps, block.steps) if final else steps, tail, follows, block)
+        if block.ended and block.info.get("verdict") == "discard":
+            self._discard(tail.pieces)
         self._steps_total += int(np.count_nonzero(keep))
         if not block.ended:
             waiting = bool(block.steps and keep[-1]) or (block.steps == 0 and tail.written > 0)
             written = 0 if not waiting else (self._written if block.steps else tail.written)
-            self._tails[stream] = _Tail(block.episode, block.start + block.steps, written)
+            self._tails[stream] = _Tail(block.episode, block.start + block.steps, written, tail.pieces)
 
     def sample(self, rng: np.random.Generator, n: int) -> Batch:
         """Draw n transitions, uniformly and with replacement.
@@ -135,7 +147,8 @@ class Replay:
         Returns:
             state (n, S), action (n, A), reward (n,), discount (n,), next_state (n, S), demo (n,), all float32, and
             `image/<camera>`, `next_image/<camera>` (n, H, W, 3) uint8. The value target is reward + discount * value
-            of the next state; demo is 1 where a person or an expert acted.
+            of the next state; demo is what the step weighs in the clone loss: 0 where the policy acted, 1 where an
+            expert demonstrated, `human_weight` where a person took over.
         """
         return {k: v[0] for k, v in self.sample_groups(rng, 1, n).items()}
 
@@ -210,6 +223,12 @@ class Replay:
         self._packed[holes] = movers
         self._place[movers] = holes
 
+    def _discard(self, pieces: list[tuple[int, int]]) -> None:
+        """Take an episode out of the samples; its rows that are overwritten meanwhile belong to others."""
+        oldest = max(self._written - self.capacity, 0)
+        for first, last in pieces:
+            self._forget(np.arange(max(first, oldest), last) % self.capacity)
+
     def _write(self, rows: Rows, steps: Rows, block: StepBlock, final: bool) -> None:
         at = rows[: len(steps)]
         whole = len(steps) == block.steps  # a slice spares the copy that an index array makes
@@ -217,7 +236,7 @@ class Replay:
         self._state[at] = block.states[chosen]
         self._action[at] = block.actions[chosen]
         self._reward[at] = block.rewards[chosen]
-        self._demo[at] = block.sources[chosen] != POLICY
+        self._demo[at] = self._weights[block.sources[chosen]]
         for name, frames in self._images.items():
             frames[at] = block.images[name][chosen]
         if final:

@@ -100,6 +100,22 @@ class SupervisorConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ViewConfig:
+    """The page in the browser, see `robot-rl view`.
+
+    Attributes:
+        port: Where a session serves its page, on this machine alone; 0 takes a free port, and without one there is no
+            page until somebody starts `robot-rl view`.
+    """
+
+    port: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.port is not None and not 0 <= self.port < 2**16:
+            raise ConfigError(f"view.port is {self.port}; it must lie in 0 to {2**16 - 1}, or be null for no page")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings of a run.
 
@@ -115,7 +131,9 @@ class Settings:
             exactly for a seed.
         actors: Number of actors that feed the learner.
         demos: How many demonstrations the scripted expert gives, or the folder of recorded ones.
-        algorithm: "rlpd" practises; "bc" only clones the demonstrations.
+        warm_start: Runs of the same task whose practice fills the replay before this one begins.
+        algorithm: "rlpd" practises; "bc" only clones the demonstrations; "hgdagger" practises and clones
+            demonstrations and what the operator did when taking over, without values.
         live: How progress is shown: "auto" draws on a terminal and prints lines elsewhere; "off" is silent.
     """
 
@@ -131,7 +149,8 @@ class Settings:
     mode: Literal["two_process", "single"] = "two_process"
     actors: int = 1
     demos: int | str = 20
-    algorithm: Literal["rlpd", "bc"] = "rlpd"
+    warm_start: tuple[str, ...] = ()
+    algorithm: Literal["rlpd", "bc", "hgdagger"] = "rlpd"
     live: Literal["auto", "off"] = "auto"
     agent: AgentConfig = field(default_factory=AgentConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
@@ -141,6 +160,7 @@ class Settings:
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
     metrics: MetricsConfig = field(default_factory=MetricsConfig)
     supervisor: SupervisorConfig = field(default_factory=SupervisorConfig)
+    view: ViewConfig = field(default_factory=ViewConfig)
 
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**24:
@@ -151,5 +171,5 @@ class Settings:
             raise ConfigError(f"actors is {self.actors}; with mode=single it must be 1")
         if isinstance(self.demos, int) and self.demos < 0:
             raise ConfigError(f"demos is {self.demos}; it must be a number of at least 0, or a folder")
-        if self.algorithm == "bc" and self.demos == 0:
-            raise ConfigError("demos is 0; behaviour cloning (algorithm bc) needs demonstrations")
+        if self.algorithm in ("bc", "hgdagger") and self.demos == 0:
+            raise ConfigError(f"demos is 0; algorithm {self.algorithm} clones, and needs demonstrations to begin with")

@@ -161,7 +161,7 @@ class Supervisor:
             self._release(child)
             raise StorageError(f"could not start {child.name}: {e.strerror or e}") from e
         if child.name in self.yielding:
-            _let_yield(child.process.pid)
+            yield_processors(child.process.pid)
         child.starts += 1
         child.state = "running"
         log.info("%s runs as process %d", child.name, child.process.pid)
@@ -209,7 +209,7 @@ def die_with_supervisor() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def _let_yield(pid: int) -> None:
+def yield_processors(pid: int) -> None:
     """Lower a process's claim to the processors, and that of its session.
 
     Linux shares processors among sessions first (autogroups), so the process's own niceness alone would change nothing

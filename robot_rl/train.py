@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robot_rl import demos as demonstrations
+from robot_rl.assisted import AssistedEnv
 from robot_rl.build import make_env
 from robot_rl.config import Composed
+from robot_rl.console import show_session
 from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
 from robot_rl.errors import CheckpointError, ConfigError, MissingDependency
@@ -28,6 +30,7 @@ from robot_rl.stats import Summary
 from robot_rl.timing import RateCheck
 from robot_rl.train_processes import processes, train_processes
 from robot_rl.train_single import train_single
+from robot_rl.view.process import page
 
 log = logging.getLogger(__name__)
 
@@ -143,6 +146,13 @@ def run(
         RobotRLError: It cannot go on; what was learnt is saved.
     """
     settings = composed.settings()
+    with page(folder, settings.view, say):
+        return _run(settings, folder, stopping, say, options, setup_s)
+
+
+def _run(
+    settings: Settings, folder: Path, stopping: Stopping, say: Say, options: Sequence[str], setup_s: float
+) -> Outcome:
     outcome = Outcome(folder)
     session = int(read_json(folder / "run.json").get("sessions", 0))
     env = make_env(settings)
@@ -189,7 +199,7 @@ def _train_beside(
     folder: Path, settings: Settings, stopping: Stopping, session: int, options: Sequence[str], real_time: bool
 ) -> bool:
     with processes(folder, settings, session, options, real_time) as (supervisor, start_actors):
-        if settings.algorithm == "rlpd":
+        if settings.algorithm != "bc":
             start_actors()
         with shown(folder, settings, supervisor.states):
             return train_processes(supervisor, settings, stopping)
@@ -287,7 +297,13 @@ def evaluate_run(
     label = label or which
     video = folder / ("video.mp4" if label == "final" else f"video-{label}.mp4") if video_episodes else None
     latencies = Latencies(prefix=f"{label}/")
-    rows = evaluate(env, policy, episodes, seed, video, video_episodes, progress, latencies, stopping)
+    beside = AssistedEnv(env)
+    show_session(beside, folder, "eval")
+    try:
+        rows = evaluate(beside, policy, episodes, seed, video, video_episodes, progress, latencies, stopping)
+    finally:
+        for watcher in beside.watchers:
+            watcher.close()
     if latencies:
         latencies.save(folder, f"eval-{label}")
     return write_evaluation(

@@ -71,6 +71,8 @@ def act(
                 for name, value in (actor.timing or {"period_ms": 1e3 * (time.perf_counter() - began_s)}).items():
                     latencies.add(name, value)
             else:
+                if actor.waits:
+                    waits(actor.waits)
                 time.sleep(IDLE_S)
         actor.flush()
     finally:

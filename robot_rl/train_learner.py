@@ -24,8 +24,10 @@ from robot_rl.link import LearnerSide, session_spec, spec_difference
 from robot_rl.messages import StepBlock
 from robot_rl.metrics import MetricsWriter
 from robot_rl.replay_log import ReplayLog, read
+from robot_rl.runs import resolve_run
 from robot_rl.settings import Settings
 from robot_rl.specs import ActionSpec, ObservationSpec
+from robot_rl.warm_start import warm_up
 
 log = logging.getLogger(__name__)
 
@@ -83,8 +85,12 @@ class LearnerRun:
             self.link = open_link(self.last_seq)
             opened.callback(self.link.close)
             demos = self._demos()
-            self.learner = Learner(*self._specs, self._config(demos), settings.agent, settings.seed)
+            practise = "hgdagger" if settings.algorithm == "hgdagger" else "rlpd"
+            self.learner = Learner(*self._specs, self._config(demos), settings.agent, settings.seed, practise)
             self.learner.add_demos(demos.blocks)
+            for name in settings.warm_start:
+                steps = warm_up(self.learner, resolve_run(name, Path(settings.runs)), *self._specs)
+                log.info("%d steps of %s fill the replay", steps, name)
             self._opened = opened.pop_all()
         self._published = -1
         self._saved_s = self._measured_s = time.monotonic()
@@ -218,7 +224,7 @@ class LearnerRun:
         meta = {**meta, "kind": "learner", "spec": session_spec(*self._specs)}
         try:
             self._checkpoints.save(self.learner.updates, arrays, meta)
-            sampled = self.settings.algorithm == "bc" or self.settings.evaluation.sampled
+            sampled = self.settings.algorithm != "rlpd" or self.settings.evaluation.sampled
             path = self._checkpoints.folder / POLICIES["final"]
             save_policy(path, self.learner.policy(), *self._specs, sampled=sampled)
         except StorageError as e:

@@ -9,6 +9,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from robot_rl.actor import Actor
+from robot_rl.assisted import AssistedEnv
+from robot_rl.console import show_session
 from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
 from robot_rl.link_local import LocalActor, LocalLearner, local_link
@@ -36,12 +38,14 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
         ends = local_link(session=f"session{len(last_seq)}")  # each start is a new stream in the log
         return ends[1]
 
+    helped = AssistedEnv(env, settings.operator.make(env.task))
     run = LearnerRun(folder, settings, (env.observation_spec, env.task.action_spec), period_s(env), open_link)
     try:
         if not run.prepare(stopping):
             return False
         assert ends is not None  # LearnerRun has opened it
-        actor = Actor(env, ends[0], settings.actor, actor_seed(settings.seed, 0, len(run.last_seq)))
+        show_session(helped, folder, "train")
+        actor = Actor(helped, ends[0], settings.actor, actor_seed(settings.seed, 0, len(run.last_seq)))
         while not run.finished and not stopping():
             actor.tick()
             run.turn()
@@ -53,4 +57,7 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
         run.checkpoint(required=True)
         return False
     finally:
+        helped.operator.close()
+        for watcher in helped.watchers:
+            watcher.close()
         run.close()

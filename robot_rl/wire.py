@@ -14,9 +14,11 @@ from typing import Any, TypeVar, cast
 
 import msgpack
 
+from robot_rl.console_messages import ConsolePictures, ConsolePress, ConsoleStep
 from robot_rl.errors import WireError
 from robot_rl.link import Ack, Data, Heartbeat, Hello, Refused, Welcome, Who
 from robot_rl.messages import SOURCES, LearnerStatus, Policy, StepBlock
+from robot_rl.operator import BUTTONS
 from robot_rl.wire_fields import Array, Buffer, Free, Kind, Named, Plain, Reader, Writer
 
 WIRE_VERSION = 1
@@ -89,6 +91,22 @@ def _check_step_block(block: StepBlock) -> None:
         raise WireError("StepBlock has an end (terminated, final_state or final_images) but ended is false")
 
 
+def _check_console_step(step: ConsoleStep) -> None:
+    if isinstance(step.events, str | Mapping) or not all(type(e) is str for e in cast(Sequence[Any], step.events)):
+        raise WireError("ConsoleStep.events is not a list of names")
+
+
+def _check_console_pictures(pictures: ConsolePictures) -> None:
+    for name, image in pictures.images.items():
+        if image.shape[2] != 3 or not image.size:
+            raise WireError(f"ConsolePictures.images[{name[:40]}] has shape {image.shape}, expected (H, W, 3)")
+
+
+def _check_console_press(press: ConsolePress) -> None:
+    if press.button not in BUTTONS:
+        raise WireError(f"ConsolePress.button is {press.button[:40]!r}, known are {', '.join(BUTTONS)}")
+
+
 _COUNT = Plain(int, 0)
 _SCHEMAS: dict[type, _Schema] = {
     StepBlock: _Schema(
@@ -128,6 +146,36 @@ _SCHEMAS: dict[type, _Schema] = {
         {"received": _COUNT, "stored": _COUNT, "status": _Nested(LearnerStatus, optional=True), "resend": Plain(bool)}
     ),
     Heartbeat: _Schema({}),
+    ConsoleStep: _Schema(
+        {
+            "session": Plain(str),
+            "stamp_s": Plain(float),
+            "episode": _COUNT,
+            "step": _COUNT,
+            "max_steps": _COUNT,
+            "period_s": Plain(float),
+            "running": Plain(bool),
+            "paused": Plain(bool),
+            "source": Plain(str),
+            "policy_version": Plain(int, -1),
+            "reward": Plain(float),
+            "returned": Plain(float),
+            "success": Plain(bool),
+            "reason": Plain(str),
+            "verdicts": Plain(str),
+            "episodes": _COUNT,
+            "successes": _COUNT,
+            "events": Free(depth=1),
+            "guard": Named(_COUNT),
+            "scalars": Named(Plain(float)),
+            "note": Plain(str),
+        },
+        _check_console_step,
+    ),
+    ConsolePictures: _Schema({"images": Named(Array("|u1", 3))}, _check_console_pictures),
+    ConsolePress: _Schema(
+        {"button": Plain(str), "stamp_s": Plain(float), "episode": _COUNT, "paused": Plain(bool)}, _check_console_press
+    ),
 }
 _BY_NAME = {t.__name__: t for t in _SCHEMAS}
 

@@ -19,6 +19,20 @@ STIFFNESS, DAMPING, CLIP_M, CLIP_RAD, GAINS_SIZE = 0, 6, 12, 15, 16
 # [N m s/rad], then one torque limit [N m] per joint.
 SPEED_M_S, SPEED_RAD_S, TAU_RATE, NULL_STIFFNESS, NULL_DAMPING, TAU_LIMIT, LIMITS_SIZE = 0, 1, 2, 3, 4, 5, 12
 
+# All that a law reads, in one array, for whoever calls it from Python: each array that a call passes costs a fifth of a
+# microsecond, and more in a loop at 1 kHz, which finds its caches cold.
+
+# `reading` (83,): q, dq, torques last told, Coriolis, position and orientation of the tool, wrench, Jacobian by rows.
+READ_Q, READ_DQ, READ_TAU, READ_CORIOLIS, READ_P, READ_QUAT, READ_F, READ_J, READING_SIZE = (
+    0, 7, 14, 21, 28, 31, 35, 41, 83,
+)  # fmt: skip
+
+# `law` (73,) of Cartesian impedance: target and reference pose, posture, torques, gains, wanted gains, limits, seconds
+# in which wanted gains take effect.
+LAW_TARGET, LAW_REF, LAW_NULL_Q, LAW_TAU, LAW_GAINS, LAW_WANTED, LAW_LIMITS, LAW_GAIN_TIME_S, LAW_SIZE = (
+    0, 7, 14, 21, 28, 44, 60, 72, 73,
+)  # fmt: skip
+
 FR3_TORQUE_LIMITS_NM = (87.0, 87.0, 87.0, 87.0, 12.0, 12.0, 12.0)
 """Largest continuous joint torques of the Franka FR3."""
 

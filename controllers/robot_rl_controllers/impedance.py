@@ -42,8 +42,26 @@ from robot_rl_controllers.gains import (
     CLIP_M,
     CLIP_RAD,
     DAMPING,
+    LAW_GAIN_TIME_S,
+    LAW_GAINS,
+    LAW_LIMITS,
+    LAW_NULL_Q,
+    LAW_REF,
+    LAW_SIZE,
+    LAW_TARGET,
+    LAW_TAU,
+    LAW_WANTED,
     NULL_DAMPING,
     NULL_STIFFNESS,
+    READ_CORIOLIS,
+    READ_DQ,
+    READ_F,
+    READ_J,
+    READ_P,
+    READ_Q,
+    READ_QUAT,
+    READ_TAU,
+    READING_SIZE,
     SPEED_M_S,
     SPEED_RAD_S,
     STIFFNESS,
@@ -187,6 +205,34 @@ def impedance_torque(
         tau_out[i] = limit_torque(wanted, tau_prev[i], limits[TAU_LIMIT + i], step)
 
 
+@kernel
+def impedance_tick(reading: Vector, law: Vector, dt: float) -> None:
+    """Slew the gains and compute the torques of one tick, with everything in two arrays (see `gains`).
+
+    Args:
+        reading: (83,) what the robot tells.
+        law: (73,) what is followed, changed in place; its torques receive the result [N m].
+        dt: Seconds since the tick before.
+    """
+    slew_gains(law[LAW_GAINS:LAW_WANTED], law[LAW_WANTED:LAW_LIMITS], dt, law[LAW_GAIN_TIME_S])
+    impedance_torque(
+        reading[READ_Q:READ_DQ],
+        reading[READ_DQ:READ_TAU],
+        reading[READ_P:READ_QUAT],
+        reading[READ_QUAT:READ_F],
+        reading[READ_J:READING_SIZE].reshape((6, JOINTS)),
+        reading[READ_CORIOLIS:READ_P],
+        law[LAW_TARGET:LAW_REF],
+        law[LAW_REF:LAW_NULL_Q],
+        law[LAW_GAINS:LAW_WANTED],
+        law[LAW_LIMITS:LAW_GAIN_TIME_S],
+        law[LAW_NULL_Q:LAW_TAU],
+        reading[READ_TAU:READ_CORIOLIS],
+        law[LAW_TAU:LAW_GAINS],
+        dt,
+    )
+
+
 class Impedance:
     """The law with its state, for a driver that calls it once per tick.
 
@@ -206,13 +252,14 @@ class Impedance:
             raise ConfigError(f"gain_time_s must be a finite, non-negative number of seconds, got {gain_time_s}.")
         self._settings = limits
         self._gain_time_s = gain_time_s
-        self._gains = pack_gains(compliance)
-        self._wanted = self._gains.copy()
-        self._limits = pack_limits(compliance, **limits)
-        self.reference = np.zeros(7)
-        self.target = np.zeros(7)
-        self.null_q = np.zeros(JOINTS)
-        self.tau = np.zeros(JOINTS)
+        law = self._law = np.zeros(LAW_SIZE)
+        law[LAW_GAIN_TIME_S] = gain_time_s
+        self.target, self.reference = law[LAW_TARGET:LAW_REF], law[LAW_REF:LAW_NULL_Q]
+        self.null_q, self.tau = law[LAW_NULL_Q:LAW_TAU], law[LAW_TAU:LAW_GAINS]
+        self._gains, self._wanted = law[LAW_GAINS:LAW_WANTED], law[LAW_WANTED:LAW_LIMITS]
+        self._limits = law[LAW_LIMITS:LAW_GAIN_TIME_S]
+        self.set_compliance(compliance)
+        self._gains[:] = self._wanted
         self._started = False
 
     def start(self, q: Vector, p: Vector, quat: Vector) -> None:
@@ -226,13 +273,24 @@ class Impedance:
 
     def set_compliance(self, compliance: Compliance) -> None:
         """Change the settings: gains slew over `gain_time_s`, speeds hold from the next tick."""
-        self._wanted = pack_gains(compliance)
-        self._limits = pack_limits(compliance, **self._settings)
+        gains, limits = pack_gains(compliance), pack_limits(compliance, **self._settings)  # both are sound, or neither
+        self._wanted[:], self._limits[:] = gains, limits
 
     def set_target(self, p: Vector, quat: Vector) -> None:
         """Ask for a tool pose in B: (3,) [m] and (4,) wxyz. A pose that is not finite is ignored by the law."""
         self.target[:3] = p
         self.target[3:] = quat
+
+    def tick(self, reading: Vector, dt: float) -> Vector:
+        """Return the torques (7,) [N m] of this tick; the array is reused by the next.
+
+        Args:
+            reading: (83,) in one array, see `gains`; with the torques that the robot reports as last commanded.
+            dt: seconds since the last tick.
+        """
+        if self._started:
+            impedance_tick(reading, self._law, dt)
+        return self.tau
 
     def update(
         self,
@@ -245,7 +303,7 @@ class Impedance:
         dt: float,
         tau_prev: Vector | None = None,
     ) -> Vector:
-        """Return the torques (7,) [N m] of this tick; the array is reused by the next.
+        """Return what `tick` returns, for a reading in arrays of its own.
 
         Args:
             q, dq, p, quat, J, coriolis: the reading, as in `impedance_torque`.
@@ -263,6 +321,7 @@ class Impedance:
 
 __all__ = [
     "Impedance",
+    "impedance_tick",
     "impedance_torque",
     "limit_reference",
     "pack_gains",

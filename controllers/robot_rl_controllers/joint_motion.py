@@ -16,7 +16,17 @@ import numpy as np
 from robot_rl.compiled import kernel
 from robot_rl.errors import ConfigError, RobotError
 from robot_rl.geometry import Vector, finite
-from robot_rl_controllers.gains import TAU_LIMIT, TAU_RATE, nonnegative
+from robot_rl_controllers.gains import (
+    LIMITS_SIZE,
+    READ_CORIOLIS,
+    READ_DQ,
+    READ_P,
+    READ_Q,
+    READ_TAU,
+    TAU_LIMIT,
+    TAU_RATE,
+    nonnegative,
+)
 from robot_rl_controllers.torque import fade_out, limit_torque, torque_step
 
 JOINTS = 7
@@ -27,6 +37,12 @@ START, GOAL, JERK, JERK_S, RAMP_S, DURATION_S, PLAN_SIZE = 0, 7, 14, 15, 16, 17,
 
 # `gains` (21,): stiffness [N m/rad], damping [N m s/rad], largest error that the spring sees [rad].
 JOINT_STIFFNESS, JOINT_DAMPING, JOINT_CLIP, JOINT_GAINS_SIZE = 0, 7, 14, 21
+
+# `move` (65,): all that a joint move is followed with, in one array: plan, reference positions and speeds, gains,
+# limits.
+MOVE_PLAN, MOVE_Q, MOVE_DQ, MOVE_GAINS = 0, PLAN_SIZE, PLAN_SIZE + JOINTS, PLAN_SIZE + 2 * JOINTS
+MOVE_LIMITS = MOVE_GAINS + JOINT_GAINS_SIZE
+MOVE_SIZE = MOVE_LIMITS + LIMITS_SIZE
 
 FR3_Q_MIN = (-2.9007, -1.8361, -2.9007, -3.0770, -2.8763, 0.4398, -3.0508)
 FR3_Q_MAX = (2.9007, 1.8361, 2.9007, -0.1169, 2.8763, 4.6216, 3.0508)
@@ -198,6 +214,33 @@ def joint_impedance_torque(
             speed += dq_ref[i]
         wanted = gains[JOINT_STIFFNESS + i] * error + gains[JOINT_DAMPING + i] * speed + coriolis[i]
         tau_out[i] = limit_torque(wanted, tau_prev[i], limits[TAU_LIMIT + i], step)
+
+
+@kernel
+def joint_tick(reading: Vector, move: Vector, at_s: float, tau: Vector, dt: float) -> None:
+    """Compute the torques of one tick of a joint move, with everything in few arrays.
+
+    Args:
+        reading: (83,) what the robot tells, see `gains`.
+        move: (65,) in the layout above; its reference is changed in place.
+        at_s: seconds since the move began.
+        tau: (7,) receives the torques [N m].
+        dt: seconds since the tick before.
+    """
+    q_ref, dq_ref = move[MOVE_Q:MOVE_DQ], move[MOVE_DQ:MOVE_GAINS]
+    evaluate_move(move[MOVE_PLAN:MOVE_Q], at_s, q_ref, dq_ref)
+    joint_impedance_torque(
+        reading[READ_Q:READ_DQ],
+        reading[READ_DQ:READ_TAU],
+        reading[READ_CORIOLIS:READ_P],
+        q_ref,
+        dq_ref,
+        move[MOVE_GAINS:MOVE_LIMITS],
+        move[MOVE_LIMITS:MOVE_SIZE],
+        reading[READ_TAU:READ_CORIOLIS],
+        tau,
+        dt,
+    )
 
 
 def pack_joint_gains(

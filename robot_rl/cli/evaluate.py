@@ -14,6 +14,7 @@ EXAMPLES = """\
   robot-rl eval my_run --policy clone
   robot-rl eval my_run -n 100 --seed 7 --label other_starts
   robot-rl eval my_run --label tight task.max_steps=60
+  robot-rl eval my_run view.port=8020
 """
 
 
@@ -41,10 +42,11 @@ def evaluate(arguments: Sequence[str]) -> int:
     from robot_rl.demos import period_s
     from robot_rl.report import write_report
     from robot_rl.runs import resolve_run
+    from robot_rl.view.process import page
 
     folder = resolve_run(options.run, Path(options.runs))
     chosen = config.compose_run(folder, settings, options.config_dir).settings()
-    with stop_on_signals() as stopping:
+    with stop_on_signals() as stopping, page(folder, chosen.view, say):
         env = make_env(chosen)
         try:
             summary = train.evaluate_run(

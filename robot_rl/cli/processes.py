@@ -112,7 +112,9 @@ def actor(arguments: Sequence[str]) -> int:
         raise ConfigError(f"--index is {options.index}; it must lie in 0 to {2**16 - 1}")
     with stop_on_signals() as stopping:
         from robot_rl.actor import Actor
+        from robot_rl.assisted import AssistedEnv
         from robot_rl.build import make_env
+        from robot_rl.console import show_session
         from robot_rl.link import session_spec
         from robot_rl.link_actor import ActorLink
         from robot_rl.patience import RobotNote
@@ -124,12 +126,16 @@ def actor(arguments: Sequence[str]) -> int:
         attempt = options.attempt if options.attempt >= 0 else secrets.randbits(20)
         link = ActorLink(chosen.link, session_spec(env.observation_spec, env.task.action_spec), name)
         sink = _sink(Path(options.run), env, chosen) if options.run else None
-        made_actor = Actor(env, link, chosen.actor, actor_seed(chosen.seed, options.index, attempt), sink=sink)
+        # One person helps one robot: the first actor's.
+        helped = AssistedEnv(env, chosen.operator.make(env.task) if options.index == 0 else None)
+        if options.run and options.index == 0:
+            show_session(helped, Path(options.run), "train")
+        made_actor = Actor(helped, link, chosen.actor, actor_seed(chosen.seed, options.index, attempt), sink=sink)
         note = RobotNote(Path(options.run)) if options.run else lambda reason: None
         try:
             latencies = act(made_actor, stopping, waits=note)
         finally:
-            env.close()
+            helped.close()
             if sink is not None:
                 sink.close()
         if options.run:

@@ -69,9 +69,12 @@ def _record(composed: Composed, n: int, options: argparse.Namespace, stopping: C
     from robot_rl import record_folder
     from robot_rl.assisted import AssistedEnv
     from robot_rl.build import make_env
+    from robot_rl.console import show_session
     from robot_rl.record import RecordConfig
+    from robot_rl.view.process import check_view, page
 
     settings = composed.settings()
+    check_view(settings.view)
     scripted = settings.operator.path == SCRIPTED
     inner = make_env(settings)
     operator = settings.operator.make(inner.task)
@@ -95,7 +98,9 @@ def _record(composed: Composed, n: int, options: argparse.Namespace, stopping: C
             say(f"recording {folder}: {done} of {n} demonstrations")
             if done < n:
                 env.connect()
-                complete = _run(folder, env, config, composed, stopping, keys)
+                show_session(env, folder, "record")
+                with page(folder, settings.view, say):
+                    complete = _run(folder, env, config, composed, stopping, keys)
             else:
                 complete = True
         finally:

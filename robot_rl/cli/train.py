@@ -20,6 +20,7 @@ SETTINGS = """\
   learner.total_env_steps=  how long to practise, in environment steps
   learner.updates_per_step= critic updates for each environment step
   evaluation.episodes=50    autonomous episodes at the end
+  view.port=8020            a page in the browser with cameras and buttons; 0 takes a free port. See robot-rl view
 """
 EXAMPLES = """\
   robot-rl train task=pick_cube
@@ -61,9 +62,10 @@ def train(arguments: Sequence[str]) -> int:
     if options.cfg:
         say(composed.text())
         return 0
-    composed.settings()
     from robot_rl.cli.terminal import lent_terminal
+    from robot_rl.view.process import check_view
 
+    check_view(composed.settings().view)
     with lent_terminal(composed) as keys, stop_on_signals("stopping in order; Ctrl-C again to give up") as stopping:
         if resume:
             train.resume_run(folder, composed)

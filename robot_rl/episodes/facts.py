@@ -33,6 +33,9 @@ class EpisodeStart:
         versions: Of packages, and the commit.
         calibration: What was measured of the cell: cameras, bounds.
         started: Local time in ISO form; filled in by the recorder when empty.
+        reset: What reproduces its beginning (`episodes.beginning`): the request, and a twin's whole state. Empty in
+            files of before that was recorded, and where it no longer holds.
+        origin: Of an imported episode: what it was made of, and what is not known of it.
     """
 
     task: str
@@ -48,6 +51,8 @@ class EpisodeStart:
     versions: Mapping[str, Any] = field(default_factory=dict)
     calibration: Mapping[str, Any] = field(default_factory=dict)
     started: str = ""
+    reset: Mapping[str, Any] = field(default_factory=dict)
+    origin: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

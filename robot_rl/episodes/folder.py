@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,30 +38,45 @@ class Entry:
 
 
 def episode_files(folder: Path) -> list[Path]:
-    """Return the episode files of a run's folder, or of a folder of episodes, by number; [] if there are none."""
-    for place in (folder / FOLDER, folder):
-        found = [p for p in place.glob("*.mcap*") if number_of(p) >= 0 and p.is_file()] if place.is_dir() else []
-        if found:
-            return sorted(found, key=lambda p: (number_of(p), p.name))
+    """Return the episode files of a run's folder, or of a folder of episodes, by number; [] if there are none.
+
+    Raises:
+        ConfigError: It cannot be read.
+    """
+    with _readable(folder):
+        for place in (folder / FOLDER, folder):
+            found = [p for p in place.iterdir() if number_of(p) >= 0 and p.is_file()] if place.is_dir() else []
+            if found:
+                return sorted(found, key=lambda p: (number_of(p), p.name))
     return []
+
+
+@contextlib.contextmanager
+def _readable(place: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as e:
+        shown = e.filename if e.filename is not None else place
+        raise ConfigError(f"{shown} cannot be read: {e.strerror or e}; check its permissions, or name another") from e
 
 
 def find_files(places: Sequence[Path]) -> list[Path]:
     """Return the episode files of files, folders of episodes, runs, and folders of runs.
 
     Raises:
-        ConfigError: There is none.
+        ConfigError: There is none, or a place cannot be read.
     """
     found: list[Path] = []
     for place in places:
-        if not place.exists():
-            raise ConfigError(f"{place} does not exist; give episode files, a run, or a folder of runs")
-        if place.is_file():
-            found.append(place)
-            continue
-        here = episode_files(place)
-        for inner in sorted(place.iterdir()) if not here else ():
-            here += episode_files(inner) if inner.is_dir() else []
+        with _readable(place):
+            if not place.exists():
+                raise ConfigError(f"{place} does not exist; give episode files, a run, or a folder of runs")
+            if place.is_file():
+                found.append(place)
+                continue
+            here = episode_files(place)
+            for inner in sorted(place.iterdir()) if not here else ():
+                here += episode_files(inner) if inner.is_dir() else []
         if not here:
             raise ConfigError(
                 f"{place} holds no episodes (files such as {FOLDER}/000123.mcap, or {FOLDER}/000124{PART})"

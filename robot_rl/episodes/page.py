@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +37,7 @@ def write_page(path: Path, out: Path) -> Path:
         f'<p class="verdict">{text(_verdict(episode))}</p>',
         cards(_headline(episode)),
         f'<div class="notes">{notes}</div>' if notes else "",
+        *(f'<p class="soft">{text(_edit(edit))}</p>' for edit in episode.edits),
         section("Film", _films(episode)),
         section("Actions", panels(_actions(episode, steps)), empty="There is no complete step."),
         section("Observation", panels(_observation(episode, steps))),
@@ -51,6 +52,10 @@ def _subtitle(episode: Episode) -> list[str]:
     start = episode.start
     found = [start.kind, start.started, start.robot, f"seed {start.seed}" if start.seed >= 0 else ""]
     return [part for part in found if part]
+
+
+def _edit(edit: Mapping[str, str]) -> str:
+    return f"{edit.get('what', 'changed')}, by {edit.get('who', 'somebody')} at {edit.get('when', 'some time')}"
 
 
 def _verdict(episode: Episode) -> str:

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robot_rl.env import RobotEnv
-from robot_rl.episodes.facts import EpisodeStart
+from robot_rl.episodes.beginning import beginning_of
+from robot_rl.episodes.facts import EpisodeStart, Verdict
 from robot_rl.episodes.recorder import FOLDER, EpisodeRecorder
 from robot_rl.errors import MissingDependency
 from robot_rl.link import session_spec
@@ -41,17 +42,18 @@ class PracticeLog:
 
     def begin(self, episode: int, observation: Any) -> None:
         """Begin an episode with its first observation."""
-        self._recorder.begin(EpisodeStart(episode=episode, **self._facts), self._env.robot_state, observation)
+        start = EpisodeStart(episode=episode, reset=beginning_of(self._env), **self._facts)
+        self._recorder.begin(start, self._env.robot_state, observation)
 
-    def step(self, action: Any, after: tuple[Any, float, bool, bool, Mapping[str, Any]], policy_version: int) -> None:
-        """Record an action and what `RobotEnv.step` returned for it."""
+    def step(self, after: tuple[Any, float, bool, bool, Mapping[str, Any]], policy_version: int) -> None:
+        """Record what `AssistedEnv.step` returned: whoever acted, what was asked for, and what became of it."""
         observation, reward, terminated, truncated, info = after
-        state = self._env.robot_state
-        self._recorder.step(state, observation, action, reward, terminated, truncated, info, "policy", policy_version)
+        state, asked, source = self._env.robot_state, info["requested_action"], info["source"]
+        self._recorder.step(state, observation, asked, reward, terminated, truncated, info, source, policy_version)
 
-    def end(self, reason: str = "") -> None:
-        """End the episode; the reason is given if its last step does not say it."""
-        self._recorder.end(reason=reason)
+    def end(self, reason: str = "", verdict: Verdict = "") -> None:
+        """End the episode; the reason is given if its last step does not say it, the verdict is the operator's."""
+        self._recorder.end(verdict, reason=reason)
 
     def close(self) -> None:
         """Write what waits and stop."""

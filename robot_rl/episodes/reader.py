@@ -14,7 +14,20 @@ from numpy.typing import NDArray
 from robot_rl.episodes.facts import EpisodeEnd, EpisodeStart, end_of, start_of
 from robot_rl.episodes.part import in_use
 from robot_rl.episodes.scan import Message, Scan, read_chunk, scan
-from robot_rl.episodes.schema import END, FORMAT, REPAIR, START, STEP, camera_of, messages, nanoseconds, state_of
+from robot_rl.episodes.schema import (
+    EDIT,
+    END,
+    FORMAT,
+    REPAIR,
+    START,
+    STEP,
+    STEP_TYPE,
+    camera_of,
+    messages,
+    nanoseconds,
+    state_of,
+    step_difference,
+)  # fmt: skip
 from robot_rl.episodes.writer import Picture, decode_picture
 from robot_rl.errors import CheckpointError
 from robot_rl.robot import RobotState
@@ -111,13 +124,15 @@ class Episode:
         path: The file, complete, cut, or still being written.
 
     Raises:
-        CheckpointError: It is no episode, of a format that is not known here, or cut before anything was in it.
+        CheckpointError: It is no episode, of a format or with steps that are not known here, or cut before anything
+            was in it.
 
     Attributes:
         start: What was known when it began.
         end: What was known when it ended; None if it was cut.
         cut: What is missing, in words; empty for a whole episode.
         size: Bytes of the file.
+        edits: What was changed since it was recorded, oldest first: "what", "who", "when", "from", "before".
     """
 
     def __init__(self, path: Path) -> None:
@@ -129,11 +144,18 @@ class Episode:
             self._by_topic.setdefault(message.topic, []).append(kept)
         self.size = found.size
         self.start = _start(path, found)
+        _check_steps(path, found)
         self.end: EpisodeEnd | None = end_of(found.metadata[END]) if END in found.metadata else None
+        self.edits = [found.metadata[name] for name in sorted(found.metadata, key=_number) if name.startswith(EDIT)]
         self.cut = self._what_is_missing()
 
     def __len__(self) -> int:
         return len(self._by_topic.get(STEP, ()))
+
+    @property
+    def metadata(self) -> Mapping[str, Mapping[str, str]]:
+        """All records of facts as they are in the file, by name."""
+        return self._scan.metadata
 
     @property
     def damaged(self) -> Sequence[int]:
@@ -171,6 +193,23 @@ class Episode:
 
     def readings(self) -> list[RobotState]:
         """Return the robot's readings in order, without pictures, stamped from the first one on."""
+        return list(self._readings().values())
+
+    def observed_readings(self) -> list[RobotState]:
+        """Return the n + 1 readings that the observations of n steps without a gap were made of.
+
+        Raises:
+            CheckpointError: One is missing.
+        """
+        steps, at = self.steps, self._readings()
+        stamps = [int(ns) for ns in steps.stamp_ns[: steps.gap]]
+        stamps += [int(steps.after_ns[steps.gap - 1])] if steps.gap else []
+        missing = next((k for k, ns in enumerate(stamps) if ns not in at), None)
+        if missing is not None:
+            raise CheckpointError(f"{self.path} lacks the reading of observation {missing}; see: robot-rl data check")
+        return [at[ns] for ns in stamps]
+
+    def _readings(self) -> dict[int, RobotState]:
         decode = messages().decode
         at: dict[int, dict[str, Any]] = {}
         for topic, found in self._by_topic.items():
@@ -178,7 +217,7 @@ class Episode:
                 for m in found:
                     at.setdefault(m.publish_ns, {})[topic] = decode(m.type_name, m.data)
         stamps = sorted(at)
-        return [state_of(at[ns], 1e-9 * (ns - stamps[0])) for ns in stamps]
+        return {ns: state_of(at[ns], 1e-9 * (ns - stamps[0])) for ns in stamps}
 
     def _what_is_missing(self) -> str:
         found = self._scan
@@ -210,6 +249,22 @@ def _start(path: Path, found: Scan) -> EpisodeStart:
         return start_of(text)
     except TypeError as e:
         raise CheckpointError(f"{path} lacks facts of its start ({e}); it cannot be used") from e
+
+
+def _check_steps(path: Path, found: Scan) -> None:
+    """Raise `CheckpointError` if the file's steps are defined otherwise than here: they would be read as nonsense."""
+    for schema in found.schemas.values():
+        difference = step_difference(schema.data) if schema.name == STEP_TYPE else ""
+        if difference:
+            raise CheckpointError(
+                f"the steps of {path} have another schema: {difference}; read it with the version of robot_rl that "
+                "wrote it, or install a newer one"
+            )
+
+
+def _number(name: str) -> int:
+    end = name.removeprefix(EDIT)
+    return int(end) if end.isdecimal() else 0
 
 
 def _steps(path: Path, found: Sequence[Message]) -> Steps:

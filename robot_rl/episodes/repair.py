@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robot_rl.episodes.part import in_use, sync_folder
+from robot_rl.episodes.rewrite import replacing, rewrite
 from robot_rl.episodes.scan import Scan, scan
-from robot_rl.episodes.schema import LIBRARY, REPAIR, START, STEP
-from robot_rl.errors import CheckpointError, StorageError
+from robot_rl.episodes.schema import REPAIR, START, STEP
+from robot_rl.errors import CheckpointError
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -64,54 +65,14 @@ def repair(path: Path) -> Repaired:
         what = ""  # only its name was missing
     elif found.damaged:
         what = f"{len(found.damaged)} damaged part(s) of it were left out; {steps} steps are whole"
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
-    try:
-        _rewrite(path, temporary, what)
-        os.replace(temporary, target)
-        if target != path:
+    metadata = {name: facts for name, facts in found.metadata.items() if name != REPAIR}
+    if what:
+        now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
+        metadata[REPAIR] = {"what": what, "when": now}
+    with replacing(target) as temporary:
+        rewrite(path, temporary, metadata)
+    if target != path:
+        with contextlib.suppress(OSError):  # then both are there, and both are whole
             os.unlink(path)
-        sync_folder(target.parent)
-    except OSError as e:
-        raise StorageError(f"could not write {target}: {e.strerror or e}. {path} is left as it is") from e
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+            sync_folder(target.parent)
     return Repaired(path=target, steps=steps, changed=True, what=what)
-
-
-def _rewrite(path: Path, temporary: Path, what: str) -> None:
-    """Copy every whole message and record of facts into a new file, one chunk for each old one."""
-    from mcap.writer import Writer  # reading has told whether it is there
-
-    with open(temporary, "wb") as file:
-        writer = Writer(file)
-        writer.start(profile="ros2", library=LIBRARY)
-        found = Scan()
-        written: dict[str, int] = {}
-        channels: dict[str, int] = {}
-        chunk = -1
-        for message in scan(path, found):
-            if START in found.metadata and START not in written:
-                writer.add_metadata(START, dict(found.metadata[START]))
-                written[START] = 1
-            if message.chunk != chunk:
-                writer.flush()
-                chunk = message.chunk
-            channel = channels.get(message.topic)
-            if channel is None:
-                kind = message.type_name
-                if kind not in written:
-                    text = next(s.data for s in found.schemas.values() if s.name == kind)
-                    written[kind] = writer.register_schema(kind, "ros2msg", text)
-                channel = channels[message.topic] = writer.register_channel(message.topic, "cdr", written[kind])
-            writer.add_message(channel, message.log_ns, message.data, message.publish_ns, message.sequence)
-        writer.flush()
-        for name, facts in found.metadata.items():
-            if name not in written and name != REPAIR:
-                writer.add_metadata(name, dict(facts))
-        if what:
-            now = datetime.datetime.now().astimezone().isoformat(timespec="seconds")
-            writer.add_metadata(REPAIR, {"what": what, "when": now})
-        writer.finish()
-        file.flush()
-        os.fsync(file.fileno())

@@ -24,6 +24,7 @@ JOINTS, POSE, TWIST = "/arm/joint_states", "/arm/current_pose", "/arm/current_tw
 WRENCH, GRIPPER, OBJECTS = "/arm/wrench", "/arm/gripper/joint_states", "/arm/objects/"
 CAMERAS, SMALL, FULL = "/cameras/", "/image/compressed", "/image_full/compressed"
 START, END, REPAIR = "robot_rl/start", "robot_rl/end", "robot_rl/repair"  # names of metadata records
+EDIT = "robot_rl/edit/"  # and a number from 1: what was changed since
 
 STEP_TYPE = "robot_rl/msg/Step"
 STEP_DEFINITION = """\
@@ -123,6 +124,10 @@ class Messages:
         """Return a message as an object with the fields of its type."""
         return self.store.deserialize_cdr(data, type_name)
 
+    def encode(self, type_name: str, message: Any) -> bytes:
+        """Return a decoded message, or a changed copy of one, as bytes again."""
+        return self._bytes(message, type_name)
+
     def robot(self, state: RobotState, stamp_ns: int, joint_names: Sequence[str]) -> list[Encoded]:
         """Return one reading of a robot as messages of the same stamp [ns of Unix time]."""
         header = self._stamped(stamp_ns, "base")
@@ -178,6 +183,26 @@ class Messages:
 def messages() -> Messages:
     """Return the one instance of this process."""
     return Messages()
+
+
+def step_difference(definition: bytes) -> str:
+    """Return how the definition of a step in a file differs from ours, in words; empty if it does not."""
+    ours, theirs = _fields_of(STEP_DEFINITION), _fields_of(definition.decode(errors="replace").partition("====")[0])
+    for name, kind in theirs.items():
+        if name not in ours:
+            return f"a field '{name}' ({kind}) that is not known here"
+        if ours[name] != kind:
+            return f"'{name}' as {kind}, here it is {ours[name]}"
+    missing = next((name for name in ours if name not in theirs), "")
+    if missing:
+        return f"no field '{missing}'"
+    return "" if list(ours) == list(theirs) else "the fields in another order"
+
+
+def _fields_of(definition: str) -> dict[str, str]:
+    """Return the type of each field by name, in order; comments and space do not count."""
+    lines = (line.partition("#")[0].split() for line in definition.splitlines())
+    return {words[1]: words[0] for words in lines if len(words) == 2}
 
 
 def nanoseconds(stamp: Any) -> int:

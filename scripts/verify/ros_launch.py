@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from verify.children import Runner
+from verify.claims import claim
 from verify.rows import Row
-from verify.suite import Case, read_cases
 
 STAGE = "launch"
 SECONDS = 300.0
-TIMEOUT_S = 900.0
 
 # What is claimed -> the files of the tests that show it.
 CLAIMS: dict[str, Sequence[str]] = {
@@ -33,31 +31,4 @@ CLAIMS: dict[str, Sequence[str]] = {
 
 def measure(runner: Runner) -> list[Row]:
     """Run the tests of each claim and return a row for it."""
-    return [claim(runner, what, files) for what, files in CLAIMS.items()]
-
-
-def claim(runner: Runner, what: str, files: Sequence[str]) -> Row:
-    """Return the row of one claim."""
-    there = [name for name in files if (runner.root / name).exists()]
-    if not there:
-        return Row(stage=STAGE, what=what, measured=f"{', '.join(files)} missing", bar="all pass", holds=False)
-    name = there[0].replace("/", "-").removesuffix(".py")
-    results = runner.work / f"{name}.xml"
-    results.unlink(missing_ok=True)
-    words = ["-q", "-n", "2", f"--junitxml={results}", *there]
-    ended = runner.run(f"ros-{name}", [sys.executable, "-m", "pytest", *words], TIMEOUT_S)
-    cases: list[Case] = read_cases(results) if results.is_file() else []
-    count = {result: sum(c.result == result for c in cases) for result in ("passed", "failed", "skipped")}
-    failed = [c.name for c in cases if c.result == "failed"]
-    measured = (
-        f"{count['passed']} passed, {count['skipped']} skipped, {count['failed']} failed" if cases else ended.how()
-    )
-    if failed:
-        measured += ": " + ", ".join(failed[:5])
-    return Row(
-        stage=STAGE,
-        what=what,
-        measured=measured,
-        bar="all pass",
-        holds=None if ended.status == 0 and count["skipped"] else ended.status == 0 and count["passed"] > 0,
-    )
+    return [claim(runner, STAGE, what, files) for what, files in CLAIMS.items()]

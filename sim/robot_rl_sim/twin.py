@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import mujoco
 import numpy as np
@@ -25,6 +26,8 @@ from robot_rl_sim.scenes import build_spec, compile_scene
 from robot_rl_sim.settings import ModelName, TwinConfig, whole_ticks
 
 FINGER_SPEED_M_S = 0.1
+_STATE = int(mujoco.mjtState.mjSTATE_INTEGRATION)
+_LAW = ("ref", "target", "null_q", "tau", "wrench")  # what the control law and its sensors remember
 
 
 class ArmTwin:
@@ -141,6 +144,45 @@ class ArmTwin:
             self._place_arm(q_start, self._open_m)
         self._place_objects(objects)
         self._start_law(q_start)
+        self.guard.reset_episode()
+        return self.observe()
+
+    def snapshot(self) -> dict[str, Any]:
+        """Return everything that what follows depends on, right after a reset, as plain numbers; for `restore`."""
+        state = np.zeros(mujoco.mj_stateSize(self.model, _STATE))
+        mujoco.mj_getState(self.model, self.data, state, _STATE)
+        arrays = {name: getattr(self, f"_{name}").tolist() for name in _LAW}
+        return {"physics": state.tolist(), **arrays, "open_m": self._open_m, "closing": self._closing}
+
+    def restore(self, snapshot: Mapping[str, Any]) -> RobotState:
+        """Begin an episode in the very state of a snapshot, and return the first reading.
+
+        As in `reset`, a latched stop counts as acknowledged.
+
+        Raises:
+            RobotError: The snapshot is of another scene, or damaged.
+        """
+        size = mujoco.mj_stateSize(self.model, _STATE)
+        try:
+            physics = np.array(snapshot["physics"], float)
+            arrays = {name: np.array(snapshot[name], float) for name in _LAW}
+            open_m, closing = float(snapshot["open_m"]), bool(snapshot["closing"])
+        except (KeyError, TypeError, ValueError) as e:
+            raise RobotError(f"the recorded state of the twin cannot be used ({e!r}); reset without it") from e
+        fits = all(arrays[name].shape == getattr(self, f"_{name}").shape for name in _LAW)
+        if physics.shape != (size,) or not fits or not np.isfinite(physics).all():
+            raise RobotError(
+                f"the recorded state has {physics.size} numbers, that of the twin of {self.task.name} has {size}: it "
+                "is of another scene, or of another version of MuJoCo; reset without it"
+            )
+        if self.guard.stopped:
+            self.guard.acknowledge()
+        mujoco.mj_resetData(self.model, self.data)
+        mujoco.mj_setState(self.model, self.data, physics, _STATE)
+        mujoco.mj_step1(self.model, self.data)
+        for name, values in arrays.items():
+            getattr(self, f"_{name}")[:] = values
+        self._state, self._open_m, self._closing, self._placed = None, open_m, closing, True
         self.guard.reset_episode()
         return self.observe()
 

@@ -95,8 +95,10 @@ def test_what_it_gives_fits_the_task(operator: Operator, env: RobotEnv) -> None:
             assert set(given.buttons) <= set(BUTTONS)
             action = np.zeros(env.task.action_spec.size, np.float32)
             if given.action is not None:
-                assert given.action.shape == action.shape and given.action.dtype == np.float32
-                assert np.isfinite(given.action).all() and np.abs(given.action).max() <= 1.0
+                assert given.action.shape == action.shape
+                assert given.action.dtype == np.float32
+                assert np.isfinite(given.action).all()
+                assert np.abs(given.action).max() <= 1.0
                 action = given.action
             env.step(action)
 

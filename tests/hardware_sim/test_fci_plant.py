@@ -56,6 +56,7 @@ def hold(
             sample.q, sample.dq, sample.p_BE, sample.quat_BE, sample.J, sample.coriolis, plant.dt_s, sample.tau_prev
         )
         plant.write(tau, finger_m)
+        plant.tell_more(sample)
         if stall_s and round((sample.robot_s - began_s) / plant.dt_s) % 100 == 99:
             time.sleep(stall_s)
         plant.read(sample)
@@ -80,6 +81,14 @@ def test_frames_are_ours(plant: FciPlant) -> None:
         q = sample.q.copy()
         q[joint] += step
         np.testing.assert_allclose(sample.J[:3, joint], (kinematics.tool_pose(q)[0] - p) / step, atol=1e-4)
+
+
+def test_connecting_leaves_the_priority_as_it_was(patient_simulator: Simulator) -> None:
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    plant = FciPlant(FciSettings(address=patient_simulator.host, gripper="none"))
+    plant.connect()
+    plant.close()
+    assert (os.sched_getscheduler(0), os.sched_getparam(0)) == before
 
 
 def test_holds_its_pose(plant: FciPlant) -> None:

@@ -79,7 +79,8 @@ def test_the_persons_action_is_played_in_the_place_of_the_policys(env: RobotEnv)
         *_, info = assisted.step(STILL)
         sources.append(info["source"])
         played.append(info["executed_action"])
-        assert info["verdict"] == "" and info["operator_note"] == ""
+        assert info["verdict"] == ""
+        assert info["operator_note"] == ""
     assert sources == ["policy", "human", "policy"]
     np.testing.assert_array_equal(played, [STILL, UP, STILL])
 
@@ -96,7 +97,7 @@ def test_without_a_person_nothing_changes(env: RobotEnv) -> None:
 
 
 @pytest.mark.parametrize(
-    "buttons, terminated, success, reward, verdict, reason",
+    ("buttons", "terminated", "success", "reward", "verdict", "reason"),
     [
         (("success",), True, True, 1.0, "success", "the operator said success"),
         (("failure",), True, False, 0.0, "failure", "the operator said failure"),
@@ -107,8 +108,14 @@ def test_without_a_person_nothing_changes(env: RobotEnv) -> None:
     ],
 )
 def test_a_button_ends_the_episode(
-    env: RobotEnv, buttons: tuple[Button, ...], terminated: bool, success: bool, reward: float, verdict: str, reason: str
-) -> None:  # fmt: skip
+    env: RobotEnv,
+    buttons: tuple[Button, ...],
+    terminated: bool,
+    success: bool,
+    reward: float,
+    verdict: str,
+    reason: str,
+) -> None:
     assisted = AssistedEnv(env, Script(press(*buttons)))
     assisted.reset(seed=1)
     _, got, ended, truncated, info = assisted.step(STILL)
@@ -117,7 +124,7 @@ def test_a_button_ends_the_episode(
     assert assisted.paused == ("pause" in buttons)
 
 
-@pytest.mark.parametrize("button, reward", [("success", 1.0), ("failure", 0.0)])
+@pytest.mark.parametrize(("button", "reward"), [("success", 1.0), ("failure", 0.0)])
 def test_the_persons_word_stands_above_the_tasks(env: RobotEnv, button: Button, reward: float) -> None:
     expert = env.task.expert(compose(["task=reach"]).settings().expert.make())  # pyright: ignore[reportAttributeAccessIssue]
     script = Script()
@@ -130,15 +137,18 @@ def test_the_persons_word_stands_above_the_tasks(env: RobotEnv, button: Button, 
         assert not truncated, "the expert did not reach the goal"
         if terminated:
             break
-    steps = assisted.env._step  # the step that reached it, once more with a button pressed in it  # noqa: SLF001
+    steps = assisted.env._step  # the step that reached it, once more with a button pressed in it
     assisted.reset(seed=2)
     expert.reset(np.random.default_rng(0))
-    for i in range(steps):
-        if i == steps - 1:
-            script.inputs = [press(button)]
-        _, got, terminated, truncated, info = assisted.step(expert.action(assisted.robot_state))
-    assert terminated and not truncated and got == reward
-    assert info["success"] == (button == "success") and info["verdict"] == button
+    for _ in range(steps - 1):
+        assisted.step(expert.action(assisted.robot_state))
+    script.inputs = [press(button)]
+    _, got, terminated, truncated, info = assisted.step(expert.action(assisted.robot_state))
+    assert terminated
+    assert not truncated
+    assert got == reward
+    assert info["success"] == (button == "success")
+    assert info["verdict"] == button
 
 
 def test_a_stop_holds_the_arm_in_the_very_period_it_is_pressed_in(env: RobotEnv) -> None:
@@ -147,7 +157,8 @@ def test_a_stop_holds_the_arm_in_the_very_period_it_is_pressed_in(env: RobotEnv)
     assisted.step(STILL)
     before = assisted.robot_state.p_BE.copy()
     _, _, terminated, truncated, info = assisted.step(STILL)
-    assert truncated and not terminated
+    assert truncated
+    assert not terminated
     assert "the operator stopped the robot" in info["reason"]
     assert env.robot.guard.stopped  # pyright: ignore[reportAttributeAccessIssue]
     np.testing.assert_allclose(assisted.robot_state.p_BE, before, atol=2e-3)
@@ -169,8 +180,10 @@ def test_a_robot_without_a_stop_is_not_moved_again(env: RobotEnv, caplog: pytest
     assisted.reset(seed=1)
     with caplog.at_level(logging.WARNING):
         _, _, terminated, truncated, info = assisted.step(STILL)
-    assert truncated and not terminated and info["reason"] == "the operator stopped the robot"
-    with pytest.raises(RobotError, match="no stop of its own.*look at the cell"):
+    assert truncated
+    assert not terminated
+    assert info["reason"] == "the operator stopped the robot"
+    with pytest.raises(RobotError, match=r"no stop of its own.*look at the cell"):
         assisted.reset(seed=1)
 
 
@@ -199,7 +212,7 @@ def test_watchers_see_every_step_and_their_buttons_count(env: RobotEnv) -> None:
     eye, script = Eye(), Script(NOBODY, press(action=UP))
     assisted = AssistedEnv(env, script, [eye])
     assert assisted.attended
-    observation, _ = assisted.reset(seed=1, facts={"episode": 7})
+    assisted.reset(seed=1, facts={"episode": 7})
     assisted.step(STILL, policy_version=4)
     after, *_ = assisted.step(STILL, policy_version=5, value=0.25)
     eye.pressed = ["discard"]
@@ -209,15 +222,18 @@ def test_watchers_see_every_step_and_their_buttons_count(env: RobotEnv) -> None:
     assert [s.policy_version for s in eye.seen] == [4, 5, 0]
     np.testing.assert_array_equal(eye.seen[1].observation, after)
     np.testing.assert_array_equal(eye.seen[1].requested, UP)
-    assert np.isnan(eye.seen[0].value) and eye.seen[1].value == 0.25
-    assert info["verdict"] == "discard" and eye.seen[2].truncated
+    assert np.isnan(eye.seen[0].value)
+    assert eye.seen[1].value == 0.25
+    assert info["verdict"] == "discard"
+    assert eye.seen[2].truncated
 
 
 def test_an_action_that_is_no_number_counts_as_let_go(env: RobotEnv) -> None:
     assisted = AssistedEnv(env, Script(press(action=np.full(6, np.nan, np.float32))))
     assisted.reset(seed=1)
     *_, info = assisted.step(STILL)
-    assert info["source"] == "policy" and "counts as let go" in info["operator_note"]
+    assert info["source"] == "policy"
+    assert "counts as let go" in info["operator_note"]
 
 
 def test_each_episode_has_a_seed_of_its_own_for_the_operator(env: RobotEnv) -> None:

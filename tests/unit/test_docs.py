@@ -13,6 +13,7 @@ import pytest
 
 from robot_rl import config
 from robot_rl.cli import COMMANDS, main
+from robot_rl.cli.data import ACTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
@@ -28,6 +29,8 @@ SETTINGS = {
     "learner": {"bind"},
     "actor": {"connect"},
     "eval": set(),
+    "replay": set(),
+    "data": set(),
     "camera": {"cell"},
 }
 NODES = {"arm": "node", "camera": "camera_node"}  # kinds of `robot-rl node`, and where their settings begin
@@ -136,8 +139,10 @@ def test_every_quoted_command_has_its_options_and_settings(
         if command == "COMMAND" or command.startswith("-"):
             continue
         assert command in COMMANDS, f"{page.name} quotes robot-rl {command}"
-        kind = words.pop(0) if command == "node" and words and words[0] in NODES else ""
-        if command == "node" and not kind:
+        kinds = {"node": NODES, "data": ACTIONS}.get(command, ())
+        kind = words.pop(0) if words and words[0] in kinds else ""
+        if kinds and not kind:
+            assert command == "node" or words[:1] in ([], ["ACTION"]), f"{page.name} quotes data {' '.join(words)}"
             continue
         if command not in helps or kind:
             with pytest.raises(SystemExit, match="0"):
@@ -152,7 +157,7 @@ def test_every_quoted_command_has_its_options_and_settings(
             continue
         settings = [w for w in words if "=" in w and not w.startswith("-")]
         folders = [after for before, after in itertools.pairwise(words) if before == "--config-dir"]
-        if kind:
+        if kind in NODES:
             with config._tree(folders):
                 config.check_overrides([s for s in settings if not s.endswith(".yaml")], NODES[kind], folders)
         elif settings:

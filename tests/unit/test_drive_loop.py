@@ -143,6 +143,54 @@ def test_a_command_is_followed_and_answered() -> None:
     assert rig.read().mode is Mode.CLOSED
 
 
+def test_the_robot_is_answered_before_a_command_is_looked_at_and_follows_it_in_the_next_tick() -> None:
+    rig, seen = Rig(), []
+    write = rig.plant.write
+
+    def look(tau: Vector, finger_m: float) -> None:
+        write(tau, finger_m)
+        seen.append(rig.loop.pilot.sequence)
+
+    rig.plant.write = look
+    rig.run({10: lambda _: rig.send(0.05)}, ticks=40)
+    assert seen[8:12] == [0, 0, 1, 1]  # of the ticks 9 to 12
+    assert np.abs(rig.plant.torques[9]).max() < 1e-6
+    assert np.abs(rig.plant.torques[10]).max() > 1e-6
+
+
+def test_what_a_plant_tells_after_the_answer_is_what_the_guard_sees() -> None:
+    rig = Rig()
+    order: list[str] = []
+
+    class TalkativePlant(ScriptedPlant):
+        def read(self, sample: Sample) -> None:
+            super().read(sample)
+            order.append("read")
+
+        def write(self, tau: Vector, finger_m: float) -> None:
+            super().write(tau, finger_m)
+            order.append("write")
+
+        def tell_more(self, sample: Sample) -> None:
+            order.append("tell more")
+            sample.F_BE[2] = 50.0
+
+    rig.plant = TalkativePlant()
+    rig.loop = DriveLoop(rig.plant, rig.loop.spec, rig.board, "normal", rig.sentences.append)
+    rig.run({}, ticks=20)
+    assert order[:6] == ["read", "write", "tell more"] * 2
+    assert rig.loop.pilot.guard.stop_reason == "contact force 50.0 N is above the limit of 30.0 N"
+
+
+def test_the_response_ends_when_the_robot_has_its_answer() -> None:
+    rig = Rig()
+    sample, desk = rig.loop.sample, rig.loop.desk
+    for tick in range(100):
+        sample.stamp_s = 10.0 + 0.001 * tick
+        desk.count(sample, round(1e9 * sample.stamp_s) + 70_000)
+    assert rig.board.histograms.response.percentiles() == (70.0,) * 4
+
+
 @pytest.mark.parametrize(
     ("stamp", "event"),
     [(lambda: time.monotonic() - 0.5, "stale_command"), (lambda: time.monotonic() + 9, "stale_command")],
@@ -287,6 +335,45 @@ def test_a_reflex_of_the_robot_is_a_stop_and_is_cleared_only_when_acknowledged()
     )
     assert [reading.mode for reading in seen] == [Mode.STOPPED, Mode.RUN]
     assert rig.plant.said == ["begin", "recover", "begin", "end", "close"]
+
+
+@pytest.mark.parametrize(("soft", "mode"), [(False, Mode.STOPPED), (True, Mode.HOLD)])
+def test_a_fault_in_the_very_first_control_holds_or_stops_and_leaves_the_driver_alive(soft: bool, mode: Mode) -> None:
+    rig, seen = Rig(), []
+    begin = rig.plant.begin
+
+    def fail_once(sample: Sample) -> None:
+        rig.plant.begin = begin
+        rig.plant.said.append("fail")
+        raise PlantFault("a reflex in the first millisecond", soft=soft)
+
+    rig.plant.begin = fail_once
+    rig.run(
+        {
+            30: lambda _: (seen.append(rig.read()), rig.ask(Ask.ACKNOWLEDGE, "a test")),
+            60: lambda _: (seen.append(rig.read()), rig.send(0.05)),
+        },
+        ticks=90,
+    )
+    assert [reading.mode for reading in seen] == [mode, Mode.RUN]
+    assert "a reflex in the first millisecond" in seen[0].reason
+    assert rig.plant.said == ["fail", "recover", "begin", "end", "close"]
+    assert len(rig.plant.torques) < 70, "not a torque before it was acknowledged"
+    assert np.abs(rig.plant.torques[-2]).max() > 1.0, "and then it follows"
+
+
+@pytest.mark.parametrize("words", [{"refused": True}, {"recoverable": False}])
+def test_a_robot_that_is_not_to_be_had_ends_the_driver(words: dict[str, bool]) -> None:
+    rig = Rig()
+
+    def refuse(_: Sample) -> None:
+        raise PlantFault("the user stop is pressed", **words)
+
+    rig.plant.begin = refuse
+    with pytest.raises(PlantFault, match="user stop"):
+        rig.run({})
+    assert rig.plant.said == ["end", "close"]
+    assert not rig.plant.torques
 
 
 def test_a_robot_that_is_gone_is_a_fault_that_nothing_here_ends() -> None:

@@ -250,6 +250,29 @@ def test_torques_are_finite_and_limited_for_any_input(seed: int, name: str, data
     assert np.isfinite(arm.torque(LIMITS)).all()
 
 
+@unhurried
+@given(seeds, st.floats(0.0, 0.3))
+def test_a_tick_in_two_arrays_gives_the_bits_of_the_law_in_many(seed: int, gain_time_s: float) -> None:
+    arm = Reading(seed)
+    packed, plain = (Impedance(COMPLIANCE, gain_time_s=gain_time_s) for _ in range(2))
+    for law in (packed, plain):
+        law.start(arm.null_q, arm.p, arm.quat)
+        law.set_compliance(Compliance(stiffness=(400.0,) * 3 + (20.0,) * 3))
+        law.target[:] = arm.target
+    for _ in range(3):
+        arm.q, arm.dq, arm.coriolis, tau_prev = arm.rng.normal(size=(4, 7))
+        packed.target[:] = plain.target[:] = arm.random_pose(0.05)
+        reading = np.r_[arm.q, arm.dq, tau_prev, arm.coriolis, arm.p, arm.quat, np.zeros(6), arm.J.ravel()]
+        tau = plain.update(arm.q, arm.dq, arm.p, arm.quat, arm.J, arm.coriolis, DT, tau_prev)
+        assert (packed.tick(reading, DT) == tau).all()
+        assert (packed.reference == plain.reference).all()
+        assert tau.any()
+
+
+def test_a_law_in_two_arrays_is_silent_until_started() -> None:
+    assert (Impedance(COMPLIANCE).tick(np.ones(layout.READING_SIZE), DT) == 0.0).all()
+
+
 class Mass:
     """A free tool of 2 kg and 0.05 kg m^2 on seven joints of which the last does nothing: dq is the twist."""
 
@@ -295,7 +318,11 @@ def test_the_driver_slews_new_gains_and_refuses_bad_ones() -> None:
     pulls = [control.update(*body.reading(), DT)[0] for _ in range(500)]
     assert 0.0 <= pulls[0] < 0.2
     assert pulls[-1] == pytest.approx(20.0, rel=0.02)
+    wanted = control._wanted.copy()
     with pytest.raises(ConfigError, match=r"compliance\.damping"):
-        control.set_compliance(Compliance(damping=(-1.0,) * 6))
+        control.set_compliance(Compliance(stiffness=(9.0,) * 6, damping=(-1.0,) * 6))
+    with pytest.raises(ConfigError, match=r"compliance\.speed_m_s"):
+        control.set_compliance(Compliance(stiffness=(9.0,) * 6, speed_m_s=-1.0))
+    assert (control._wanted == wanted).all(), "what is refused changes nothing"
     with pytest.raises(ConfigError, match="gain_time_s"):
         Impedance(Compliance(), gain_time_s=math.nan)

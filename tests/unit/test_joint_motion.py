@@ -18,7 +18,9 @@ from robot_rl_controllers.joint_motion import (
     FR3_Q_MIN,
     JointMove,
     MotionLimits,
+    evaluate_move,
     joint_impedance_torque,
+    joint_tick,
     pack_joint_gains,
 )
 
@@ -145,6 +147,20 @@ def test_a_blocked_joint_is_pushed_with_stiffness_times_clip_at_most(a: np.ndarr
     free[2] = 1e9
     joint_impedance_torque(a, np.zeros(7), np.zeros(7), b, np.zeros(7), GAINS, free, tau, tau, 0.001)
     assert (np.abs(tau) <= GAINS[:7] * GAINS[14:] + 1e-9).all()
+
+
+def test_a_tick_in_few_arrays_gives_the_bits_of_the_law_in_many() -> None:
+    rng = np.random.default_rng(3)
+    plan = JointMove(LOW, HIGH).plan
+    move = np.r_[plan, np.zeros(14), GAINS, LIMITS]
+    q_ref, dq_ref, expected, tau = np.zeros((4, 7))
+    for at_s in (-1.0, 0.0, 0.3, 1.0, math.nan, 1e9):
+        q, dq, tau_prev, coriolis = rng.normal(size=(4, 7))
+        evaluate_move(plan, at_s, q_ref, dq_ref)
+        joint_impedance_torque(q, dq, coriolis, q_ref, dq_ref, GAINS, LIMITS, tau_prev, expected, 0.001)
+        joint_tick(np.r_[q, dq, tau_prev, coriolis, np.zeros(55)], move, at_s, tau, 0.001)
+        assert (tau == expected).all()
+        assert tau.any()
 
 
 @unhurried

@@ -37,7 +37,7 @@ def acted(made: ScriptedOperator, state: RobotState, episodes: int, steps: int) 
     return out
 
 
-@pytest.mark.parametrize("share, length", [(0.2, 10.0), (0.5, 4.0)])
+@pytest.mark.parametrize(("share", "length"), [(0.2, 10.0), (0.5, 4.0)])
 def test_it_acts_in_the_set_share_of_steps_and_in_segments(env: RobotEnv, share: float, length: float) -> None:
     rows = acted(operator(env, share=share, segment_steps=length), env.robot_state, 150, 50)
     assert rows.mean() == pytest.approx(share, abs=0.04)
@@ -56,7 +56,9 @@ def test_it_leaves_a_share_of_the_episodes_alone(env: RobotEnv) -> None:
 
 def test_it_waits_first_and_tapers_off(env: RobotEnv) -> None:
     rows = acted(operator(env, share=0.6, patience_steps=10, until_episode=5), env.robot_state, 10, 40)
-    assert not rows[:, :10].any() and rows[:5, 10:].any() and not rows[5:].any()
+    assert not rows[:, :10].any()
+    assert rows[:5, 10:].any()
+    assert not rows[5:].any()
 
 
 def test_it_repeats_for_a_seed(env: RobotEnv) -> None:
@@ -85,7 +87,8 @@ def test_stuck_means_that_the_tool_does_not_get_on(env: RobotEnv) -> None:
     env.reset(seed=1)
     made.begin(0)
     still = [made.read(env.robot_state).action is not None for _ in range(8)]
-    assert still[:5] == [False] * 5 and still[5]
+    assert still[:5] == [False] * 5
+    assert still[5]
     made.begin(0)
     for i in range(20):
         assert made.read(env.robot_state).action is None
@@ -108,10 +111,10 @@ def test_its_help_solves_the_task(env: RobotEnv) -> None:
 
 
 @pytest.mark.parametrize(
-    "name, value, sentence",
+    ("name", "value", "sentence"),
     [
         ("episodes", 1.5, "operator.episodes is 1.5; it must lie in 0 to 1"),
-        ("share", 1.0, "operator.share is 1.0; it must be at least 0 and below 1"),
+        ("share", 1.5, "operator.share is 1.5; it must lie in 0 to 1"),
         ("segment_steps", 0.5, "operator.segment_steps is 0.5"),
         ("patience_steps", -1, "operator.patience_steps is -1"),
         ("stuck_m", 0.0, "stuck_m 0.0"),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import time
 
 import numpy as np
 
@@ -47,10 +46,10 @@ class Desk:
         """Forget the time before control began."""
         self._last_ns, self._last_robot_s = 0, sample.robot_s
 
-    def count(self, sample: Sample) -> None:
-        """Count one tick whose answer was just given; its time runs from when the state arrived."""
+    def count(self, sample: Sample, answered_ns: int) -> None:
+        """Count one tick; its response is the time from when the state arrived until the answer was given."""
         histograms, start_ns = self._board.histograms, round(1e9 * sample.stamp_s)
-        histograms.response.add(time.monotonic_ns() - start_ns)
+        histograms.response.add(answered_ns - start_ns)
         if self._last_ns:
             histograms.period.add(start_ns - self._last_ns)
         self._last_ns = start_ns

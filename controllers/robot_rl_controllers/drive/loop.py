@@ -1,10 +1,10 @@
 """The loop at 1 kHz: read, judge, compute, answer. One thread, no waiting but for the robot.
 
-Each tick takes the newest reading and the newest command, lets the guard judge the command, and answers with torques.
-Every hundredth of a second the guard also sees the newest reading: then a command that nobody renews goes stale, a
-contact force holds or stops the arm, and a parent that died is noticed. The `SafetyMachine` says whether the arm may
-move. Nothing ever resumes into motion: after a recovery the target is the measured pose until a command comes that was
-given afterwards.
+Each tick first answers the newest reading with torques. Then it takes the newest command and lets the guard judge it;
+what is let through, the torques of the next tick follow. Every hundredth of a second the guard also sees the newest
+reading: then a command that nobody renews goes stale, a contact force holds or stops the arm, and a parent that died is
+noticed. The `SafetyMachine` says whether the arm may move. Nothing ever resumes into motion: after a recovery the
+target is the measured pose until a command comes that was given afterwards.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import numpy as np
 from robot_rl_controllers.drive.desk import Desk
 from robot_rl_controllers.drive.interface import Mode
 from robot_rl_controllers.drive.pilot import Pilot
-from robot_rl_controllers.drive.plant import Plant, PlantFault, Sample
+from robot_rl_controllers.drive.plant import Plant, PlantFault, Sample, WithMoreToTell
 from robot_rl_controllers.drive.records import Board
 from robot_rl_controllers.drive.spec import DriveSpec
 
@@ -52,6 +52,7 @@ class DriveLoop:
         self.desk = Desk(self.pilot, plant, board, real_time)
         self.quit_reason = ""
         self._driving = False
+        self._more = plant if isinstance(plant, WithMoreToTell) else None
         self._watch_every = max(round(WATCH_S / plant.dt_s), 1)
 
     def run(self) -> None:
@@ -62,10 +63,11 @@ class DriveLoop:
             RobotError: The arm stands where it may not.
         """
         try:
-            self.plant.begin(self.sample)
-            self._driving = True
+            fault = self._take_over()
             self.pilot.start(hardware=self.spec.hardware)
             self.desk.begin(self.sample)
+            if fault is not None:
+                self._lost_control(fault)
             while not self.quit_reason:
                 if self._driving:
                     self._tick()
@@ -78,18 +80,37 @@ class DriveLoop:
             raise
         self._end()
 
+    def _take_over(self) -> PlantFault | None:
+        """Take over control for the first time; return the fault of a robot that began and ended it again.
+
+        A robot that is not to be had is told to whoever starts the driver. One that was had, and ended the motion, is
+        treated as at any later time: the arm holds or stops where it is measured to be.
+        """
+        try:
+            self.plant.begin(self.sample)
+        except PlantFault as fault:
+            if fault.refused or not fault.recoverable:
+                raise
+            self.plant.read(self.sample)
+            return fault
+        self._driving = True
+        return None
+
     def _tick(self) -> None:
         sample, plant, pilot, desk = self.sample, self.plant, self.pilot, self.desk
         try:
             plant.read(sample)
-            now = time.monotonic()
-            pilot.take_command(now)
             tau = pilot.motion.update(sample)
             plant.write(tau, pilot.finger_m)
         except PlantFault as fault:
             self._lost_control(fault)
             return
-        desk.count(sample)
+        answered_ns = time.monotonic_ns()
+        if self._more is not None:
+            self._more.tell_more(sample)
+        desk.count(sample, answered_ns)
+        now = time.monotonic()
+        pilot.take_command(now)
         desk.serve(now)
         if pilot.machine.mode is Mode.RECOVERING:
             pilot.recovered(now)

@@ -15,10 +15,13 @@ from robot_rl_controllers.gains import pack_limits
 from robot_rl_controllers.impedance import Impedance, reset_reference
 from robot_rl_controllers.joint_motion import (
     DURATION_S,
-    PLAN_SIZE,
+    MOVE_GAINS,
+    MOVE_LIMITS,
+    MOVE_PLAN,
+    MOVE_Q,
+    MOVE_SIZE,
     MotionLimits,
-    evaluate_move,
-    joint_impedance_torque,
+    joint_tick,
     pack_joint_gains,
     plan_move,
 )
@@ -34,10 +37,10 @@ class Motion:
     def __init__(self, compliance: Compliance, dt_s: float) -> None:
         self._dt_s = dt_s
         self._law = Impedance(compliance)
-        self._joint_gains, self._limits = pack_joint_gains(), pack_limits(compliance)
-        self._plan = np.zeros(PLAN_SIZE)
+        move = self._move = np.zeros(MOVE_SIZE)
+        self._plan, self._move_limits = move[MOVE_PLAN:MOVE_Q], move[MOVE_LIMITS:]
+        move[MOVE_GAINS:MOVE_LIMITS], self._move_limits[:] = pack_joint_gains(), pack_limits(compliance)
         self._plan_s = 0.0
-        self._q_ref, self._dq_ref = np.zeros(7), np.zeros(7)
         self._in_joints = False
         self.held = np.zeros(7)
 
@@ -87,15 +90,13 @@ class Motion:
     def set_compliance(self, compliance: Compliance) -> None:
         """Change stiffness, damping, clips and speeds; stiffness and damping slew."""
         self._law.set_compliance(compliance)
-        self._limits = pack_limits(compliance)
+        self._move_limits[:] = pack_limits(compliance)
 
     def update(self, sample: Sample) -> Vector:
         """Return the torques (7,) [N m] of this tick; the array is reused by the next."""
-        law, s = self._law, sample
+        law = self._law
         if not self._in_joints:
-            return law.update(s.q, s.dq, s.p_BE, s.quat_BE, s.J, s.coriolis, self._dt_s, s.tau_prev)
+            return law.tick(sample.packed, self._dt_s)
         self._plan_s += self._dt_s
-        evaluate_move(self._plan, self._plan_s, self._q_ref, self._dq_ref)
-        reference = (self._q_ref, self._dq_ref, self._joint_gains, self._limits)
-        joint_impedance_torque(s.q, s.dq, s.coriolis, *reference, s.tau_prev, law.tau, self._dt_s)
+        joint_tick(sample.packed, self._move, self._plan_s, law.tau, self._dt_s)
         return law.tau

@@ -3,21 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Protocol, runtime_checkable
 
 import numpy as np
 
 from robot_rl.geometry import Vector
+from robot_rl_controllers.gains import (
+    READ_CORIOLIS,
+    READ_DQ,
+    READ_F,
+    READ_J,
+    READ_P,
+    READ_Q,
+    READ_QUAT,
+    READ_TAU,
+    READING_SIZE,
+)
 
 
-def _zeros(*shape: int) -> Vector:
-    return np.zeros(shape)
-
-
-@dataclass(slots=True)
 class Sample:
     """What a plant fills in at each tick, in place, so that the loop allocates nothing.
+
+    All arrays lie in one, which the laws read.
+
+    Args:
+        **arrays: First values of arrays by name.
 
     Attributes:
         stamp_s: Monotonic time at which the state arrived.
@@ -29,19 +39,23 @@ class Sample:
         J: (6, 7) tool Jacobian in B, rows v then omega.
         coriolis: (7,) [N m].
         width_m: opening of the gripper, NaN if it is unknown here.
+        packed: (83,) the `reading` of `gains`; the arrays above are views into it.
     """
 
-    stamp_s: float = 0.0
-    robot_s: float = 0.0
-    q: Vector = field(default_factory=lambda: _zeros(7))
-    dq: Vector = field(default_factory=lambda: _zeros(7))
-    tau_prev: Vector = field(default_factory=lambda: _zeros(7))
-    p_BE: Vector = field(default_factory=lambda: _zeros(3))
-    quat_BE: Vector = field(default_factory=lambda: _zeros(4))
-    F_BE: Vector = field(default_factory=lambda: _zeros(6))
-    J: Vector = field(default_factory=lambda: _zeros(6, 7))
-    coriolis: Vector = field(default_factory=lambda: _zeros(7))
-    width_m: float = float("nan")
+    __slots__ = (
+        "F_BE", "J", "coriolis", "dq", "p_BE", "packed", "q", "quat_BE", "robot_s", "stamp_s", "tau_prev", "width_m",
+    )  # fmt: skip
+
+    def __init__(self, **arrays: Vector) -> None:
+        self.stamp_s, self.robot_s, self.width_m = 0.0, 0.0, float("nan")
+        packed: Vector = np.zeros(READING_SIZE)
+        self.packed = packed
+        self.q, self.dq = packed[READ_Q:READ_DQ], packed[READ_DQ:READ_TAU]
+        self.tau_prev, self.coriolis = packed[READ_TAU:READ_CORIOLIS], packed[READ_CORIOLIS:READ_P]
+        self.p_BE, self.quat_BE = packed[READ_P:READ_QUAT], packed[READ_QUAT:READ_F]
+        self.F_BE, self.J = packed[READ_F:READ_J], packed[READ_J:].reshape(6, 7)
+        for name, values in arrays.items():
+            getattr(self, name)[:] = values
 
 
 class PlantFault(Exception):
@@ -51,11 +65,12 @@ class PlantFault(Exception):
         reason: names of its errors.
         recoverable: whether `recover` may be tried (a reflex, lost packets) or the robot is gone.
         soft: whether recovery may be granted without a person (lost packets only).
+        refused: whether there was no control to lose: the robot was not ready to be controlled.
     """
 
-    def __init__(self, reason: str, *, recoverable: bool = True, soft: bool = False) -> None:
+    def __init__(self, reason: str, *, recoverable: bool = True, soft: bool = False, refused: bool = False) -> None:
         super().__init__(reason)
-        self.reason, self.recoverable, self.soft = reason, recoverable, soft
+        self.reason, self.recoverable, self.soft, self.refused = reason, recoverable, soft, refused
 
 
 class Plant(Protocol):
@@ -90,6 +105,18 @@ class Plant(Protocol):
 
     def close(self) -> None:
         """Release the robot."""
+        ...
+
+
+@runtime_checkable
+class WithMoreToTell(Protocol):
+    """A plant whose `read`, while in control, fills in no more of a sample than the answer depends on.
+
+    That is stamp_s, q, dq, tau_prev, coriolis, J, p_BE and quat_BE.
+    """
+
+    def tell_more(self, sample: Sample) -> None:
+        """Fill in the rest of the state that `read` told last; called once it is answered."""
         ...
 
 

@@ -6,19 +6,23 @@ import ctypes
 import gc
 import logging
 import os
+import sys
 
 from robot_rl_controllers.drive.spec import RealTime
 
 log = logging.getLogger(__name__)
 
+LATENCY = "/dev/cpu_dma_latency"
 _MCL_CURRENT, _MCL_FUTURE = 1, 2
 
 
 def ask_for(wanted: RealTime) -> str:
-    """Lock memory, pin to processors and raise the priority of this process; return in words what was granted."""
+    """Ask for priority, processors, locked memory and processors that do not sleep; return in words what is granted."""
     granted = [_schedule(wanted)]
     if wanted.lock_memory:
         granted.append("memory locked" if _lock_memory() else "memory not locked")
+    if wanted.keep_awake:
+        granted.append("processors awake" if keep_awake() else "processors may sleep")
     return ", ".join(granted)
 
 
@@ -27,6 +31,25 @@ def freeze_garbage() -> None:
     gc.collect()
     gc.freeze()
     gc.disable()
+
+
+def keep_awake(device: str = LATENCY) -> bool:
+    """Ask for processors that wake without delay, as long as this process lives; return whether that is granted.
+
+    The kernel forgets the wish when the descriptor closes, so it stays open until the process ends.
+    """
+    try:
+        fd = os.open(device, os.O_WRONLY)
+    except OSError as error:
+        log.warning("processors may sleep between ticks (%s): allow this user to write to it, see docs/fci.md", error)
+        return False
+    try:
+        os.write(fd, (0).to_bytes(4, sys.byteorder))  # microseconds
+    except OSError as error:
+        os.close(fd)
+        log.warning("processors may sleep between ticks: %s refuses the wish (%s)", device, error)
+        return False
+    return True
 
 
 def _schedule(wanted: RealTime) -> str:

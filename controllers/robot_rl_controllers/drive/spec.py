@@ -23,12 +23,14 @@ class RealTime:
         priority: Among real-time processes, 1 to 98.
         lock_memory: Keep all memory from being paged out.
         cpus: Processors to run on; none leaves the choice to the system.
+        keep_awake: Keep all processors out of the sleep states from which waking takes long.
     """
 
     fifo: bool = True
     priority: int = 80
     lock_memory: bool = True
     cpus: tuple[int, ...] = ()
+    keep_awake: bool = True
 
     def __post_init__(self) -> None:
         if not 1 <= self.priority <= 98:
@@ -37,7 +39,7 @@ class RealTime:
             raise ConfigError(f"real_time.cpus must be numbers of processors from 0, got {self.cpus}")
 
 
-ORDINARY = RealTime(fifo=False, lock_memory=False)
+ORDINARY = RealTime(fifo=False, lock_memory=False, keep_awake=False)
 """For a simulated arm, which shares its machine with a learner."""
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -55,7 +58,8 @@ class Connection:
         config = pf.RealtimeConfig.kEnforce if s.enforces_realtime else pf.RealtimeConfig.kIgnore
         self.release()
         try:
-            self.robot = pf.Robot(s.address, config)
+            with _same_priority():
+                self.robot = pf.Robot(s.address, config)
             if clear and self.mode() == "Reflex":
                 self.robot.automatic_error_recovery()
             self._configure()
@@ -138,6 +142,16 @@ class Connection:
                 f"the robot's description of itself and ours of an FR3 differ by {apart:.4f} in the tool's Jacobian; "
                 "this driver moves an FR3 only"
             )
+
+
+@contextlib.contextmanager
+def _same_priority() -> Iterator[None]:
+    """Keep the priority of this thread, which the library raises to the highest there is, whatever the settings say."""
+    before = os.sched_getscheduler(0), os.sched_getparam(0)
+    try:
+        yield
+    finally:
+        os.sched_setscheduler(0, *before)
 
 
 def library() -> Any:

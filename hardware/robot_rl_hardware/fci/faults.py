@@ -59,14 +59,16 @@ def of_mode(mode: str, errors: tuple[str, ...]) -> PlantFault | None:
     if mode == "Idle":
         return None
     if mode in BY_A_PERSON:
-        return PlantFault(BY_A_PERSON[mode])
+        return PlantFault(BY_A_PERSON[mode], refused=True)
     if mode == "Reflex":
         before = of_errors(errors, "the robot was stopped by a reflex").reason
         return PlantFault(
-            f"{before}; look at the cell, then acknowledge, or start the driver with driver.clear_at_start=true"
+            f"{before}; look at the cell, then acknowledge, or start the driver with driver.clear_at_start=true",
+            refused=True,
         )
     return PlantFault(
-        f"the robot is in mode {mode}; end what it does in Desk, unlock its joints and activate FCI, then acknowledge"
+        f"the robot is in mode {mode}; end what it does in Desk, unlock its joints and activate FCI, then acknowledge",
+        refused=True,
     )
 
 

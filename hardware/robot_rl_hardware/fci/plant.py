@@ -60,6 +60,7 @@ class FciPlant:
         self._reader = StateReader(settings)
         self._gripper: GripperClient | None = None
         self._looks = 0
+        self._unfinished: Any = None  # the state of which `tell_more` has yet to tell the rest
         self._control: Any = None
         self._torques: Any = None
 
@@ -98,6 +99,7 @@ class FciPlant:
             self._wait_for_rest()
             self._control = self._connection.robot.start_torque_control()
             self._fill(sample, self._control.readOnce()[0])
+            self.tell_more(sample)
         except self._connection.ended as e:
             self._ended(e)
         except self._connection.lost as e:
@@ -116,11 +118,15 @@ class FciPlant:
                 return
             if time.monotonic() > deadline:
                 raise PlantFault(
-                    f"the arm still moves ({speed:.2f} rad/s after {REST_WAIT_S:.0f} s); wait for it to rest"
+                    f"the arm still moves ({speed:.2f} rad/s after {REST_WAIT_S:.0f} s); wait for it to rest",
+                    refused=True,
                 )
 
     def read(self, sample: Sample) -> None:
-        """Wait for the next state and fill it in; raises `PlantFault` once for each motion that the robot ends."""
+        """Wait for the next state and fill it in; raises `PlantFault` once for each motion that the robot ends.
+
+        While in control it fills in what the answer depends on, and `tell_more` the rest.
+        """
         if self._control is not None:
             self._look_at_gripper()
         try:
@@ -135,25 +141,33 @@ class FciPlant:
         except self._connection.lost as e:
             self._gone(e)
         self._fill(sample, state)
+        if self._control is None:
+            self.tell_more(sample)
 
     def _fill(self, sample: Sample, state: Any) -> None:
         self._reader.fill(sample, state, self._connection.model)
+        self._unfinished = state
+
+    def tell_more(self, sample: Sample) -> None:
+        """Fill in the wrench, the robot's own time and the opening of the gripper."""
+        state, self._unfinished = self._unfinished, None
+        if state is not None:
+            self._reader.fill_rest(sample, state)
         self._p, self._quat = sample.p_BE, sample.quat_BE
         if self._gripper is not None:
             sample.width_m = self._gripper.width_m
 
     def write(self, tau: Vector, finger_m: float) -> None:
         """Answer with torques (7,) [N m] without gravity and each finger's position [m]; raises `PlantFault`."""
+        if self._control is not None:  # else no motion runs: the robot holds itself
+            try:
+                self._control.writeOnce(self._torques(tau.tolist()))
+            except self._connection.ended as e:
+                self._ended(e)
+            except self._connection.lost as e:
+                self._gone(e)
         if self._gripper is not None and math.isfinite(finger_m):
             self._gripper.ask(2.0 * finger_m)
-        if self._control is None:  # no motion runs: the robot holds itself
-            return
-        try:
-            self._control.writeOnce(self._torques(tau.tolist()))
-        except self._connection.ended as e:
-            self._ended(e)
-        except self._connection.lost as e:
-            self._gone(e)
 
     def object_poses(self, out: Vector) -> None:
         """Fill in the (7 n,) poses in B of the objects that the rig knows."""

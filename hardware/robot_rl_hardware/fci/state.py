@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import time
 from typing import Any
 
@@ -11,10 +12,12 @@ from robot_rl.compiled import kernel
 from robot_rl.geometry import Vector, matrix_to_quat_into
 from robot_rl_controllers.drive.fr3_kinematics import FLANGE_M, LINKS, forward, jacobian
 from robot_rl_controllers.drive.plant import Sample
+from robot_rl_controllers.gains import READ_J, READ_P, READ_QUAT, READING_SIZE
 from robot_rl_hardware.fci.settings import FciSettings
 
-# Layout of what the library tells, in one array: one conversion of a list is cheaper than seven.
-_Q, _DQ, _TAU, _WRENCH, _POSE, _CORIOLIS, _SIZE = 0, 7, 14, 21, 27, 43, 50
+# What the library tells of a state, in one array: q, dq, torques and Coriolis as they follow each other in a reading,
+# then the pose.
+_Q, _DQ, _TAU, _CORIOLIS, _POSE, _SIZE = 0, 7, 14, 21, 28, 44
 
 
 @kernel
@@ -26,30 +29,23 @@ def place(q: Vector, tool: Vector, pose: Vector, J: Vector) -> None:
 
 
 @kernel
-def spread(
-    told: Vector, tool: Vector, sign: float, q: Vector, dq: Vector, tau: Vector, wrench: Vector, p: Vector,
-    quat: Vector, J: Vector, coriolis: Vector,
-) -> None:  # fmt: skip
-    """Fill in a sample's arrays.
+def spread(told: Vector, reading: Vector, tool: Vector) -> None:
+    """Fill in a reading but for its wrench.
 
     Args:
-        told: (50,) what the library told, in the layout above; its pose column by column.
+        told: (44,) in the layout above; its pose column by column.
+        reading: (83,) see `gains`.
         tool: (7,) tool in the last link, see `fr3_kinematics`.
-        sign: of the wrench.
-        q, dq, tau, wrench, p, quat, J, coriolis: receive the result.
     """
-    for i in range(7):
-        q[i], dq[i] = told[_Q + i], told[_DQ + i]
-        tau[i], coriolis[i] = told[_TAU + i], told[_CORIOLIS + i]
-    for i in range(6):
-        wrench[i] = sign * told[_WRENCH + i]
+    for i in range(_POSE):
+        reading[i] = told[i]
     turn = np.empty((3, 3))
     for column in range(3):
-        p[column] = told[_POSE + 12 + column]
+        reading[READ_P + column] = told[_POSE + 12 + column]
         for row in range(3):
             turn[row, column] = told[_POSE + 4 * column + row]
-    matrix_to_quat_into(quat, turn)
-    place(q, tool, np.empty(7), J)
+    matrix_to_quat_into(reading[READ_QUAT : READ_QUAT + 4], turn)
+    place(reading[:7], tool, np.empty(7), reading[READ_J:READING_SIZE].reshape((6, 7)))
 
 
 class StateReader:
@@ -59,28 +55,31 @@ class StateReader:
         """Prepare for a tool, and compile."""
         self._tool = np.array([*settings.p_FE[:2], FLANGE_M + settings.p_FE[2], *settings.quat_FE])
         self._sign = float(settings.wrench_sign)
-        self._told = np.zeros(_SIZE)
-        self._told[_POSE : _POSE + 16] = np.eye(4).ravel()
-        self._spread(Sample())
+        # The library makes a list at each look. Slices of this type take one at half the cost of numpy's or struct's.
+        self._lists = (ctypes.c_double * _SIZE)()
+        self._told = np.ctypeslib.as_array(self._lists)
+        self._told[_POSE:] = np.eye(4).ravel()
+        spread(self._told, Sample().packed, self._tool)
         self.jacobian_at(np.zeros(7))
 
     def fill(self, sample: Sample, state: Any, model: Any) -> None:
-        """Fill in a sample.
+        """Fill in what torques are computed from, as soon as a state has arrived: here its time begins.
 
         Args:
             sample: changed in place.
             state, model: of pylibfranka.
         """
         sample.stamp_s = time.monotonic()
-        sample.robot_s = state.time.to_sec()
-        wrench, pose, coriolis = state.O_F_ext_hat_K, state.O_T_EE, model.coriolis(state)
-        self._told[:] = [*state.q, *state.dq, *state.tau_J_d, *wrench, *pose, *coriolis]
-        self._spread(sample)
+        told = self._lists
+        told[_Q:_DQ], told[_DQ:_TAU], told[_TAU:_CORIOLIS] = state.q, state.dq, state.tau_J_d
+        told[_CORIOLIS:_POSE], told[_POSE:_SIZE] = model.coriolis(state), state.O_T_EE
+        spread(self._told, sample.packed, self._tool)
 
-    def _spread(self, s: Sample) -> None:
-        spread(
-            self._told, self._tool, self._sign, s.q, s.dq, s.tau_prev, s.F_BE, s.p_BE, s.quat_BE, s.J, s.coriolis
-        )  # fmt: skip
+    def fill_rest(self, sample: Sample, state: Any) -> None:
+        """Fill in what no torque depends on: the robot's own time and the wrench."""
+        sample.robot_s = state.time.to_sec()
+        sample.F_BE[:] = state.O_F_ext_hat_K
+        sample.F_BE *= self._sign
 
     def jacobian_at(self, q: Vector) -> Vector:
         """Return the tool's Jacobian (6, 7) in B at joint positions (7,)."""

@@ -1,0 +1,1 @@
+"""The RC car's twin."""
