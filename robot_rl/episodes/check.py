@@ -32,7 +32,8 @@ class Finding:
 
     Attributes:
         path: The file, or the folder of several.
-        kind: One word: cut, damaged, gap, order, nan, stamp, picture, frozen, saturated, guard, label, other, outlier.
+        kind: One word: cut, damaged, gap, order, nan, stamp, picture, frozen, saturated, guard, label, other, outlier,
+            disagree.
         sentence: What was found, and where.
         problem: Whether the data are unfit to learn from as they are; else it is a remark.
     """

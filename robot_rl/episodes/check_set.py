@@ -1,4 +1,4 @@
-"""What is wrong with a set of episodes: files that cannot be read, episodes of another task, labels, outliers."""
+"""What is wrong with a set of episodes: unreadable files, other tasks, labels, outliers, other ways of acting."""
 
 from __future__ import annotations
 
@@ -10,12 +10,14 @@ from pathlib import Path
 import numpy as np
 
 from robot_rl.episodes.check import Finding, check_episode
+from robot_rl.episodes.check_agree import disagreement
 from robot_rl.episodes.reader import Episode
 from robot_rl.errors import CheckpointError
 from robot_rl.link import spec_difference
 
 FEWEST = 8  # episodes from which on one can differ from the rest
 FAR = 6.0  # distance from the median, in robust standard deviations
+BALANCE_FROM, BALANCE = 20, 0.05  # from so many episodes on, fewer than this share of a label are told of
 _MEASURES = {
     "steps": "steps",
     "duration_s": "seconds",
@@ -43,7 +45,7 @@ def check_files(paths: Sequence[Path], progress: Callable[[Path], None] = lambda
                 facts.append(_Facts(episode))
         except CheckpointError as e:
             found.append(Finding(path=path, kind="unreadable", sentence=str(e).removeprefix(f"{path} ")))
-    return found + _other_tasks(facts) + _labels(facts) + _outliers(facts)
+    return found + _other_tasks(facts) + _labels(facts) + _outliers(facts) + _disagreeing(facts)
 
 
 class _Facts:
@@ -55,6 +57,9 @@ class _Facts:
         self.first = np.asarray(steps.state[0], float)
         scale = _scales(episode.start.spec, steps.state.shape[1])
         self.scaled = self.first / scale
+        finite = np.isfinite(steps.state).all(axis=1) & np.isfinite(steps.executed).all(axis=1)
+        self.states = np.asarray(steps.state[finite], float) / scale
+        self.executed = np.asarray(steps.executed[finite], float)
         self.measures: Mapping[str, float] = {
             "steps": len(steps),
             "duration_s": 1e-9 * float(steps.after_ns[-1] - steps.stamp_ns[0]),
@@ -98,9 +103,14 @@ def _other_tasks(facts: Sequence[_Facts]) -> list[Finding]:
 def _labels(facts: Sequence[_Facts]) -> list[Finding]:
     ended = [f for f in facts if f.end is not None and f.end.verdict != "discard"]
     good = sum(f.end.succeeded for f in ended if f.end is not None)
-    if len(ended) < FEWEST or good:
+    n = len(ended)
+    if n >= FEWEST and not good:
+        sentence = f"none of {n} episodes is a success: there is nothing to imitate, and no reward to learn from"
+    elif n >= BALANCE_FROM and not BALANCE <= good / n <= 1.0 - BALANCE:
+        few = "successes" if good < n - good else "failures"
+        sentence = f"{good} of {n} episodes are successes: what tells them apart is hard to learn from so few {few}"
+    else:
         return []
-    sentence = f"none of {len(ended)} episodes is a success: there is nothing to imitate, and no reward to learn from"
     return [Finding(path=_common(facts), kind="label", sentence=sentence, problem=False)]
 
 
@@ -123,6 +133,28 @@ def _outliers(facts: Sequence[_Facts]) -> list[Finding]:
                 if abs(value - center) > FAR * spread:
                     sentence = f"it is unlike the rest: {value:.3g} {unit}, usual are {center:.3g}"
                     found.append(Finding(path=f.path, kind="outlier", sentence=sentence, problem=False))
+    return found
+
+
+def _disagreeing(facts: Sequence[_Facts]) -> list[Finding]:
+    """Return the episodes that act otherwise than the rest of their task in like states."""
+    found = []
+    for task in sorted({f.start.task for f in facts}):
+        ours = [f for f in facts if f.start.task == task and len(f.states)]
+        if len(ours) < FEWEST or len({(f.states.shape[1], f.executed.shape[1]) for f in ours}) > 1:
+            continue
+        scores = disagreement([f.states for f in ours], [f.executed for f in ours])
+        if np.isfinite(scores).sum() < FEWEST:
+            continue
+        center = float(np.nanmedian(scores))
+        spread = max(1.4826 * float(np.nanmedian(np.abs(scores - center))), 0.1 * center, 1e-9)
+        for f, score in zip(ours, scores, strict=True):
+            if score - center > FAR * spread:
+                sentence = (
+                    f"it disagrees with the rest: where others were too, its actions are {score:.2g} from theirs, "
+                    f"usual are {center:.2g}"
+                )
+                found.append(Finding(path=f.path, kind="disagree", sentence=sentence, problem=False))
     return found
 
 

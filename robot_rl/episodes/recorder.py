@@ -74,7 +74,7 @@ class Recorded:
 class EpisodeRecorder:
     """The control loop's end: `begin`, then `step` after each step, then `end`; none of them waits.
 
-    Only a robot in lock-step, for which no time passes meanwhile, is made to wait for a slow disk.
+    Only a robot in lock-step, for which no time passes meanwhile, is made to wait until the step before is written.
 
     Args:
         folder: Where the files lie, such as RUN/episodes; made when the first episode begins.
@@ -172,6 +172,8 @@ class EpisodeRecorder:
         size, acts = self._observed(opened, state, observation, opened.steps, timing)
         log_ns = opened.log_ns(state.stamp_s)
         acts.append(lambda w: w.step(fields, before_s, state.stamp_s, log_ns))
+        if not opened.start.real_time:  # so that a kill takes no more than the step in flight here too
+            self.wait()
         self._put(size, lambda: self._writing(*acts))  # all at once: each handover may cost the loop a thread switch
 
     def sample(self, state: RobotState) -> None:

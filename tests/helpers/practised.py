@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from robot_rl.config import compose
 from robot_rl.env import RobotEnv
 from robot_rl.episodes.practice import PracticeLog
 from robot_rl.robot import RobotState
+from robot_rl.task import Task
 
 
 def practise(
@@ -86,3 +88,26 @@ class ClockedTwin:
 
     def close(self) -> None:
         self._twin.close()
+
+
+INTERRUPT_AT = 0  # the period in which Ctrl-C is pressed; 0 for never
+CLOSED: list[int] = []  # how often each robot had been commanded when it was closed
+
+
+def make_clocked(task: Task, cameras: Sequence[str] = (), image_size: int = 128, control_hz: float = 0.0) -> object:
+    """Return a robot in real time, for a YAML to name."""
+    from robot_rl_sim.twin import make_twin
+
+    return _Interrupted(RobotEnv(make_twin(task, control_hz=control_hz), task))
+
+
+class _Interrupted(ClockedTwin):
+    def command(self, command: object) -> object:
+        executed = super().command(command)
+        if self.moves - 1 == INTERRUPT_AT:
+            signal.raise_signal(signal.SIGINT)
+        return executed
+
+    def close(self) -> None:
+        CLOSED.append(self.moves - 1)
+        super().close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -156,6 +157,62 @@ def test_a_set_without_a_success_is_remarked_on(tmp_path: Path) -> None:
     assert "none of 8 episodes is a success" in found.sentence
 
 
+def test_labels_out_of_balance_are_remarked_on(tmp_path: Path) -> None:
+    for folder, good in (("a", 0.0), ("b", 1.0), ("c", 0.5)):
+        with EpisodeRecorder(tmp_path / folder) as recorder:
+            for seed in range(20):
+                make_episode(recorder, n=6, seed=seed, success=seed == 0 if good == 0.0 else seed < 20 * good)
+    assert check_files(episode_files(tmp_path / "c")) == []
+    (found,) = check_files(episode_files(tmp_path / "b"))
+    assert (found.kind, found.problem) == ("label", False)
+    assert "20 of 20 episodes are successes: what tells them apart is hard to learn from so few" in found.sentence
+    assert [f.kind for f in check_files(episode_files(tmp_path / "a"))] == []  # 1 of 20 is still 5 %
+
+
+def test_the_episode_that_acts_otherwise_in_the_same_places_is_found(tmp_path: Path) -> None:
+    """All go to the middle from where they are; one goes away from it, and nothing else about it is unusual."""
+    with EpisodeRecorder(tmp_path) as recorder:
+        for seed in range(12):
+            rng = np.random.default_rng(seed)
+            state = reading(rng, 0.0)
+            state.p_BE, state.gripper_width_m = rng.uniform(-0.1, 0.1, 3), 0.04
+            recorder.begin(a_start(), state, observed(rng, state, ()))
+            for k in range(1, 16):
+                away = 1.0 if seed == 7 else -1.0
+                action = np.zeros(7, np.float32)
+                action[:3] = np.clip(away * 8.0 * state.p_BE + rng.normal(0.0, 0.02, 3), -0.9, 0.9)
+                state = reading(rng, 0.1 * k)
+                state.p_BE, state.gripper_width_m = rng.uniform(-0.1, 0.1, 3), 0.04
+                recorder.step(
+                    state, observed(rng, state, ()), action, float(k == 15), k == 15, False, {"success": k == 15}
+                )
+            recorder.end()
+    found = check_files(episode_files(tmp_path))
+    assert [(f.path.name, f.kind, f.problem) for f in found] == [("000008.mcap", "disagree", False)]
+    assert "it disagrees with the rest: where others were too" in found[0].sentence
+
+
+def test_a_folder_that_may_not_be_read_is_told_of(tmp_path: Path, capsys) -> None:
+    make_file(tmp_path / "mine" / "episodes", n=1)
+    (tmp_path / "mine").chmod(0)
+    root = os.geteuid() == 0
+    if root:
+        tmp_path.chmod(0o755)
+        for parent in tmp_path.parents[:2]:
+            parent.chmod(0o755)
+        os.seteuid(65534)  # nobody: nothing is hidden from root
+    try:
+        status = main(["data", "ls", str(tmp_path / "mine")])
+    finally:
+        if root:
+            os.seteuid(0)
+        (tmp_path / "mine").chmod(0o755)
+    assert status == 2
+    error = capsys.readouterr().err
+    assert "cannot be read: Permission denied; check its permissions, or name another" in error
+    assert len(error.strip().splitlines()) == 1
+
+
 def test_the_commands_end_with_a_status_and_sentences(tmp_path: Path, capsys, monkeypatch) -> None:
     folder = tmp_path / "runs" / "mine" / "episodes"
     whole = make_file(folder, n=5, cameras=("wrist",))
@@ -186,12 +243,15 @@ def test_the_commands_end_with_a_status_and_sentences(tmp_path: Path, capsys, mo
 @pytest.mark.parametrize(
     ("words", "sentence"),
     [
-        (["data", "shwo"], "'shwo' cannot be done to data; allowed: ls, show, check, repair. Did you mean 'show'?"),
+        (["data", "shwo"], "'shwo' cannot be done to data; allowed: ls, show, check, repair, trim"),
+        (["data", "shwo"], "Did you mean 'show'?"),
         (["data", "ls", "nowhere"], "nowhere does not exist"),
         (["data", "ls"], "there is no folder runs of runs here"),
         (["data", "show"], "say which episodes to show"),
         (["data", "check", "."], "holds no episodes"),
         (["data", "show", "text.mcap"], "is no MCAP file"),
+        (["data", "ls", "n" * 300], "cannot be read: File name too long"),
+        (["data", "repiar"], "Did you mean 'repair'?"),
     ],
 )
 def test_mistakes_end_with_one_sentence(words, sentence: str, tmp_path: Path, capsys, monkeypatch) -> None:
