@@ -55,7 +55,16 @@ def loads(data: bytes) -> Any:
         return plain(_Machine(data).run(), {}, 0)
     except WireError:
         raise
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, MemoryError, RecursionError, struct.error) as e:
+    except (
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        TypeError,
+        ValueError,
+        MemoryError,
+        RecursionError,
+        struct.error,
+    ) as e:
         raise WireError(f"is no pickle that can be read ({type(e).__name__}: {e})") from e
 
 

@@ -83,7 +83,7 @@ def test_without_a_map_the_difference_is_named(tmp_path: Path) -> None:
     path = pickled(tmp_path, transitions())
     with pytest.raises(
         ConfigError,
-        match=r"holds observations state \(1, 4\), wrist_1 \(1, 12, 16, 3\) and actions \(7,\).*fields position \(3\), w",
+        match=r"holds observations state \(1, 4\), wrist_1 \(1, 12, 16, 3\) and actions \(7,\).*fields position \(3\)",
     ):
         list(serl.episodes([path], a_goal("wrist"), None))
 
@@ -96,7 +96,11 @@ def test_without_a_map_the_difference_is_named(tmp_path: Path) -> None:
         ("state[0:3]", "pose[0:3]", r"has no numbers 'pose'; it has state, wrist_1"),
         ("actions[0:3]", "act[0:3]", "has no numbers 'act'; it has actions, dones"),
         ("wrist_1", "wrist_2", r"has no pictures 'wrist_2' .* its observations are state, wrist_1"),
-        ('"actions[3:6]"', '{from: "actions[3:6]", scale: 100}', r"action 'rotation' .* reaches .*; the task's actions"),
+        (
+            '"actions[3:6]"',
+            '{from: "actions[3:6]", scale: 100}',
+            r"action 'rotation' .* reaches .*; the task's actions",
+        ),
         ("  position:", "  place:", r"names state field 'place', the task has position, width"),
         ('  width: {from: "state[3]", scale: 0.001}\n', "", "does not say where state field width of the task comes"),
         ("hold: 0.5", "holt: 0.5", "has 'holt', which is not known; allowed: from, scale, offset, hold, constant"),
@@ -110,9 +114,13 @@ def test_a_map_that_does_not_fit_is_refused_in_words(tmp_path: Path, old: str, n
     assert old in SERL_MAP
     goal = a_goal("wrist")
     path = pickled(tmp_path, transitions())
+
+    def imported() -> None:
+        fields = a_map(tmp_path, SERL_MAP.replace(old, new), goal)
+        write_run(serl.episodes([path], goal, fields), tmp_path / "run", goal)
+
     with pytest.raises(ConfigError, match=expected):
-        found = serl.episodes([path], goal, a_map(tmp_path, SERL_MAP.replace(old, new), goal))
-        write_run(found, tmp_path / "run", goal)
+        imported()
     assert not (tmp_path / "run").exists()
 
 
@@ -138,7 +146,9 @@ def test_pictures_of_another_size_are_refused_or_brought_to_size(tmp_path: Path)
         for part in ("observations", "next_observations"):
             row[part]["wrist_1"] = np.repeat(np.repeat(row[part]["wrist_1"], 2, axis=1), 2, axis=2)
     path = pickled(tmp_path, rows)
-    with pytest.raises(ConfigError, match=r"pictures of camera 'wrist' are 32x24, the task's are 16x12; say resize: true"):
+    with pytest.raises(
+        ConfigError, match=r"pictures of camera 'wrist' are 32x24, the task's are 16x12; say resize: true"
+    ):
         write_run(serl.episodes([path], goal, a_map(tmp_path, SERL_MAP, goal)), tmp_path / "run", goal)
     fields = a_map(tmp_path, SERL_MAP + "resize: true\n", goal)
     done = write_run(serl.episodes([path], goal, fields), tmp_path / "run", goal)
