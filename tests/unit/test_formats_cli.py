@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import fcntl
+import errno
 import os
 import pickle
 import subprocess
@@ -164,22 +164,32 @@ def test_two_that_write_the_same_do_not_mix(tmp_path: Path) -> None:
         assert (folder / "mine").exists()
     assert (out / "mine").exists()
     other = tmp_path / "other"
-    with pytest.raises(ConfigError, match="has come to exist meanwhile"), new_file(other, "a data set") as path:
-        path.write_text("x")
-        other.write_text("someone else's")
+    with pytest.raises(ConfigError, match="has come to exist meanwhile"):
+        taken_meanwhile(other)
     assert other.read_text() == "someone else's"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["other", "out"]
 
 
+def taken_meanwhile(path: Path) -> None:
+    """Write a file while someone else takes its name."""
+    with new_file(path, "a data set") as mine:
+        mine.write_text("x")
+        path.write_text("someone else's")
+
+
+def broken_off(path: Path, error: BaseException) -> None:
+    """Begin a folder and fail."""
+    with new_folder(path, "a data set") as folder:
+        (folder / "half").write_text("x")
+        raise error
+
+
 def test_a_failure_or_an_interrupt_leaves_nothing(tmp_path: Path) -> None:
-    for error in (KeyboardInterrupt, ValueError, OSError(28, os.strerror(28))):
-        with (
-            pytest.raises(StorageError if isinstance(error, OSError) else error),
-            new_folder(tmp_path / "out", "a data set") as folder,
-        ):
-            (folder / "half").write_text("x")
-            raise error
+    for error, expected in (
+        (KeyboardInterrupt(), KeyboardInterrupt),
+        (ValueError(), ValueError),
+        (OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), StorageError),
+    ):
+        with pytest.raises(expected):
+            broken_off(tmp_path / "out", error)
         assert not list(tmp_path.iterdir())
-    fd = os.open(tmp_path, os.O_RDONLY | os.O_DIRECTORY)
-    fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)  # nothing of ours holds the folder it lay in
-    os.close(fd)

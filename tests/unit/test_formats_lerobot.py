@@ -9,13 +9,15 @@ from pathlib import Path
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from episode_maker import PERIOD_S, SIZE, make_file
+from episode_maker import SIZE, make_episode, make_file
 from format_maker import a_goal, a_map, a_run, read
 
 from robot_rl.demos import load
 from robot_rl.episodes.check_set import check_files
 from robot_rl.episodes.folder import find_files
 from robot_rl.episodes.reader import Episode
+from robot_rl.episodes.recorder import EpisodeRecorder
+from robot_rl.episodes.writer import decode_picture
 from robot_rl.errors import CheckpointError, ConfigError
 from robot_rl.formats import lerobot_read, lerobot_write, video_files
 from robot_rl.formats.incoming import write_run
@@ -226,7 +228,7 @@ period_s: 0.1
     np.testing.assert_allclose(made[0].states[:-1, 3], 1000 * steps.state[:, 3] + 1, rtol=1e-6)
     np.testing.assert_array_equal(made[0].executed[:, :3], steps.executed[:, 3:6])
     assert not made[0].executed[:, 3:6].any()
-    with pytest.raises(ConfigError, match="has no pictures 'wrist'; it has observation.images.wrist"):
+    with pytest.raises(ConfigError, match=r"has no pictures 'wrist'; it has observation\.images\.wrist"):
         list(
             lerobot_read.episodes(
                 [tmp_path / "set"], goal, a_map(tmp_path, text.replace("observation.images.", ""), goal)
@@ -236,6 +238,20 @@ period_s: 0.1
         list(
             lerobot_read.episodes([tmp_path / "set"], goal, a_map(tmp_path, text.replace("action[6]", "act[6]"), goal))
         )
+
+
+def test_pictures_of_full_size_are_the_newest_that_were_caught_by_then(tmp_path: Path) -> None:
+    with EpisodeRecorder(tmp_path / "run" / "episodes") as recorder:
+        make_episode(recorder, n=4, cameras=("wrist",), end=False)
+        for stamp_s in (0.0, 0.05, 0.12, 0.31):  # the observations are 0.1 s apart
+            recorder.frame("wrist", np.full((64, 96, 3), round(500 * stamp_s), np.uint8), stamp_s)
+        recorder.end()
+    lerobot_write.export(select(find_files([tmp_path / "run"])), tmp_path / "set", lossless=True, full=True)
+    info = json.loads((tmp_path / "set/meta/info.json").read_text())
+    assert info["features"]["observation.images.wrist"]["shape"] == [64, 96, 3]
+    table = pq.read_table(tmp_path / "set/data/chunk-000/file-000.parquet")
+    pictures = [decode_picture(cell["bytes"]) for cell in table["observation.images.wrist"].to_pylist()]
+    assert [round(float(p.mean())) for p in pictures] == [0, 25, 60, 60]
 
 
 def test_mixed_tasks_are_refused(tmp_path: Path) -> None:
@@ -263,7 +279,6 @@ def test_many_episodes_go_into_several_files(tmp_path: Path, monkeypatch: pytest
     made = write_run(lerobot_read.episodes([tmp_path / "set"], goal, None), tmp_path / "back", goal)
     for mine, theirs in zip(read(tmp_path / "run"), read(made.path), strict=True):
         np.testing.assert_array_equal(mine.steps.executed, theirs.steps.executed)
-    assert PERIOD_S == 0.1
 
 
 def test_frames_of_a_video_are_found_at_their_own_time(tmp_path: Path) -> None:

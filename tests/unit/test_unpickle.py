@@ -49,6 +49,15 @@ def same(a: Any, b: Any) -> bool:
     return a == b
 
 
+def refusal(data: bytes) -> str:
+    """Return why a pickle is refused, or that it is read."""
+    try:
+        unpickle.loads(data)
+    except WireError as e:
+        return str(e)
+    return "is read"
+
+
 @given(value=NESTS, protocol=st.integers(0, pickle.HIGHEST_PROTOCOL))
 @settings(deadline=None, max_examples=100)
 def test_plain_values_and_arrays_come_back_the_same(value: Any, protocol: int) -> None:
@@ -58,10 +67,7 @@ def test_plain_values_and_arrays_come_back_the_same(value: Any, protocol: int) -
 @given(data=st.binary(max_size=200))
 @settings(deadline=None, max_examples=200)
 def test_any_bytes_are_read_or_refused_in_words(data: bytes) -> None:
-    try:
-        unpickle.loads(data)
-    except WireError as e:
-        assert str(e).startswith("is ")
+    assert refusal(data).startswith("is ")
 
 
 @given(at=st.integers(0, 10_000), byte=st.integers(0, 255), protocol=st.integers(0, 5))
@@ -70,10 +76,7 @@ def test_a_changed_byte_is_read_or_refused_in_words(at: int, byte: int, protocol
     value = [{"a": np.arange(6, dtype="f4").reshape(2, 3), "b": (1, "text", None), "c": np.float64(1.5), "d": {1, 2}}]
     data = bytearray(pickle.dumps(value, protocol))
     data[at % len(data)] = byte
-    try:
-        unpickle.loads(bytes(data))
-    except WireError as e:
-        assert str(e).startswith("is ")
+    assert refusal(bytes(data)).startswith("is ")
 
 
 class Payload:
@@ -92,7 +95,7 @@ def test_a_pickle_that_would_make_a_file_is_refused_by_name_and_makes_none(tmp_p
     path = tmp_path / "demos.pkl"
     path.write_bytes(pickle.dumps([{"observations": Payload(os.system, f"touch {made}")}], protocol))
     with pytest.raises(
-        CheckpointError, match=r"demos.pkl is refused, and nothing in it was run: it holds '(posix|nt)\.sy"
+        CheckpointError, match=r"demos.pkl is refused, and nothing in it was run: it holds '\w+\.system'"
     ):
         unpickle.load(path)
     assert not made.exists()
