@@ -19,8 +19,8 @@ from robot_rl.errors import RobotRLError
 
 WIDTH, HEIGHT = 1280, 1000
 READY = (
-    "state.status === 'live' && state.running && state.episode >= {episodes} && state.step > 15 && state.cameras.length"
-    " === canvases.size && [...canvases.values()].every((c) => c.canvas.dataset.shown > 1)"
+    "state.status === 'live' && state.running && state.episode >= {episodes} && state.step > 15 && canvases.size > 1"
+    " && [...canvases.values()].every((c) => c.canvas.dataset.shown > 1)"
     " && [...document.querySelectorAll('#learner .plot')].length > 3"
 )
 

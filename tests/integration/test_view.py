@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -67,13 +68,25 @@ def row(child: subprocess.Popen[str]) -> dict[str, Any]:
     return json.loads(child.stdout.readline())
 
 
-def running(page: Page) -> dict[str, Any]:
-    """Return a step in the middle of an episode."""
-    return page.hear("step", lambda m: m["status"] == "live" and m["running"] and 0 < m["step"] < 10, seconds=300.0)
+def running(page: Page, after: int = -1) -> dict[str, Any]:
+    """Return a step early in an episode that came after another one."""
+
+    def early(m: dict[str, Any]) -> bool:
+        return m["status"] == "live" and m["running"] and 0 < m["step"] < 10 and m["episode"] > after
+
+    return page.hear("step", early, seconds=300.0)
+
+
+def end_of(child: subprocess.Popen[str], episode: int) -> dict[str, Any]:
+    """Return how an episode ended."""
+    while (ended := row(child))["episode"] < episode:  # one that ended by itself before
+        pass
+    assert ended["episode"] == episode
+    return ended
 
 
 def test_buttons_end_the_episodes_of_a_twin_with_the_right_verdict(run: Path, view: str) -> None:
-    page = Page(view)
+    page, last = Page(view), -1
     assert page.hear("step")["status"] == "none"
     with session(run) as child:
         for button, success, reason in (
@@ -83,22 +96,24 @@ def test_buttons_end_the_episodes_of_a_twin_with_the_right_verdict(run: Path, vi
             ("stop", False, STOPPED),
             ("pause", False, PAUSED),
         ):
-            at = running(page)
-            page.press(button, episode=at["episode"])
-            ended = row(child)
-            while ended["episode"] < at["episode"]:  # one that ended by itself before
-                ended = row(child)
-            assert ended["episode"] == at["episode"]
+            for _ in range(20):  # on a machine that hangs an episode may end before the button comes
+                last = running(page, last)["episode"]
+                page.press(button, episode=last)
+                ended = end_of(child, last)
+                if ended["reason"] != "time limit":
+                    break
             assert (ended["success"], ended["reason"]) == (success, reason)
             assert ended["verdict"] == (button if button in ("success", "failure", "discard") else "")
         told = page.hear("step", lambda m: m["paused"])
         assert (told["session"], told["policy_version"]) == ("eval", 7)
-        assert set(told["verdicts"]) == {"s", "f", "d"}
+        assert {"s", "f", "d"} <= set(told["verdicts"])
         page.press("pause", episode=told["episode"], paused=True)
-        assert page.hear("step", lambda m: not m["paused"] and m["running"])["episode"] == at["episode"] + 1
+        assert (
+            page.hear("step", lambda m: not m["paused"] and m["running"] and m["episode"] > last)["episode"] == last + 1
+        )
     assert page.hear("step", lambda m: m["status"] == "none")  # it was killed
     with session(run):
-        assert running(page)["episode"] == 0  # another one is found by itself
+        assert page.hear("step", lambda m: m["status"] == "live" and m["episode"] == 0, seconds=300.0)  # the next one
     page.close()
 
 
@@ -234,8 +249,6 @@ def test_what_cannot_be_shown_is_said_in_a_sentence(tmp_path: Path, words: list[
 
 
 def test_a_port_that_is_taken_is_said_before_a_run_begins(tmp_path: Path) -> None:
-    import socket
-
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
         done = subprocess.run(
@@ -278,10 +291,8 @@ def test_training_serves_its_page_and_ends_it(tmp_path: Path) -> None:
         _, err = child.communicate(timeout=120)
     assert child.returncode == 130, err
     port = int(url.split(":")[2].split("/")[0])
-    with pytest.raises(OSError):
-        import socket
-
-        socket.create_connection(("127.0.0.1", port)).close()
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port))
     assert not (tmp_path / "seen" / "console.json").exists()
     assert not [p for p in os.listdir("/proc") if p.isdecimal() and _serves(p, str(tmp_path))]
 
