@@ -12,6 +12,7 @@ processors' time the hypervisor gave to others.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import os
 import sys
 import time
@@ -77,6 +78,9 @@ def pieces_us(n: int = 5000) -> dict[str, float]:
         plant = FciPlant(FciSettings(address=robot.host, gripper="none"))
         plant.connect()
         times, sample, motion = np.empty((n, 4)), Sample(), Motion(Reach().compliance, FciPlant.dt_s)
+        before = os.sched_getscheduler(0), os.sched_getparam(0)
+        with contextlib.suppress(PermissionError):  # else others run in the middle of a piece
+            os.sched_setscheduler(0, os.SCHED_FIFO, os.sched_param(80))
         try:
             plant.begin(sample)
             motion.start(sample)
@@ -90,6 +94,7 @@ def pieces_us(n: int = 5000) -> dict[str, float]:
                 plant.tell_more(sample)
         finally:
             plant.close()
+            os.sched_setscheduler(0, *before)
     return dict(zip(names, (1e6 * np.median(np.diff(times), axis=0)).tolist(), strict=True))
 
 

@@ -73,7 +73,7 @@ def judge_tracking(path: Path) -> list[Row]:
         ),
         Row(
             stage=STAGE,
-            what="response p99, from reading to torque, on a quiet machine",
+            what="response p99, from state arrived to torque sent, on a quiet machine",
             measured=f"{p99:.0f} us at load {load:.1f} ({facts.get('real_time')}); histogram in {RESPONSE}",
             bar=f"<= {RESPONSE_US:g} us",
             holds=True if quick else None if load > QUIET_LOAD else False,

@@ -37,7 +37,7 @@ class TickStatistics:
     Attributes:
         ticks: Control ticks done.
         missed: States of the robot that were never seen.
-        response_us: Response time from reading to torque: the 50th, 99th, 99.9th percentile and the largest.
+        response_us: Response time from state arrived to torque sent: the 50th, 99th, 99.9th percentile and the largest.
         period_us: The same of the time between two ticks.
         real_time: What was granted: "fifo", "normal", and whether memory is locked.
     """

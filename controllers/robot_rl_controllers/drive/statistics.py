@@ -53,7 +53,7 @@ class Histogram:
 
 
 class Histograms:
-    """Response (from reading to torque) and period (from reading to reading) of a driver's loop."""
+    """Response (from state arrived to torque sent) and period (from reading to reading) of a driver's loop."""
 
     def __init__(self, memory: Memory, offset: int) -> None:
         counts = np.frombuffer(memory.map, np.int64, 2 * _SIZE, offset).reshape(2, _SIZE)
