@@ -243,11 +243,14 @@ class Actor:
         wants a pause between two episodes.
         """
         self._take_policy()
-        if self.env.paused and self._episode is None:
-            self.env.poll()
-            return False
+        if self._episode is None:
+            self.env.poll()  # a stop between two episodes is heard: an episode that begins forgets what was pressed
+            if self.env.paused:
+                return False
         if self._policy is None or not self._may_step():
             self.flush()
+            if self._episode is not None and self.env.real_time:
+                self.env.poll()
             return False
         if self._episode is None:
             facts = {"kind": "practice", "episode": self._next_episode}

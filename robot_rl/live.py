@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from robot_rl.errors import CheckpointError
 from robot_rl.jsonl import JsonlTail, read_json
 from robot_rl.patience import ROBOT_FILE
-from robot_rl.stats import number
+from robot_rl.stats import human_share, number, was_discarded, was_helped
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -42,7 +42,8 @@ class Snapshot:
         updates, episodes: Critic updates and finished practice episodes so far.
         wall_s, left_s: Wall time so far and estimated time left, seconds.
         success_20, success_50: Autonomous success over the last 20 and 50 episodes.
-        autonomous, helped: Practice episodes by the policy alone, and with a person.
+        autonomous, helped, discarded: Practice episodes by the policy alone, with a person, and not learnt from.
+        human_20: Share of the steps of the last 20 episodes in which a person acted.
         mean_return: Mean return of the last 20 autonomous episodes.
         steps_per_s, updates_per_s, updates_per_step: Over the last half minute.
         policy_age_steps: Of the newest episode.
@@ -67,6 +68,8 @@ class Snapshot:
     success_50: float = UNKNOWN
     autonomous: int = 0
     helped: int = 0
+    discarded: int = 0
+    human_20: float = UNKNOWN
     mean_return: float = UNKNOWN
     steps_per_s: float = UNKNOWN
     updates_per_s: float = UNKNOWN
@@ -93,6 +96,7 @@ class RunReader:
         self._folder, self._clock = folder, clock
         self._metrics, self._episodes = JsonlTail(folder / "metrics.jsonl"), JsonlTail(folder / "episodes.jsonl")
         self._recent: deque[tuple[bool, float]] = deque(maxlen=50)  # success and return of autonomous episodes
+        self._human: deque[tuple[float, float]] = deque(maxlen=20)  # a person's steps and all steps of an episode
         self._counters: deque[tuple[float, int, int]] = deque()  # t_s, env steps, updates
         self._facts: dict[str, object] = {}
         self._heard_s = clock()
@@ -161,7 +165,13 @@ class RunReader:
         if isinstance(events, Mapping):
             for rule, count in events.items():
                 state.guard[str(rule)] = state.guard.get(str(rule), 0) + int(number(count, 0.0))
-        if row.get("intervened") or row.get("source") == "human":
+        if was_discarded(row):
+            state.discarded += 1
+            return
+        steps, share = number(row.get("steps"), 0.0), human_share(row)
+        if math.isfinite(share):
+            self._human.append((steps * share, steps))
+        if was_helped(row):
             state.helped += 1
         else:
             state.autonomous += 1
@@ -172,6 +182,8 @@ class RunReader:
         last = list(self._recent)
         state.success_50 = _mean([float(ok) for ok, _ in last])
         state.success_20 = _mean([float(ok) for ok, _ in last[-20:]])
+        steps = sum(n for _, n in self._human)
+        state.human_20 = sum(h for h, _ in self._human) / steps if steps else UNKNOWN
         state.mean_return = _mean([r for _, r in last[-20:] if math.isfinite(r)])
         if len(self._counters) > 1:
             (t0, s0, u0), (t1, s1, u1) = self._counters[0], self._counters[-1]
@@ -224,6 +236,8 @@ def line(s: Snapshot) -> str:
         f"episodes {s.episodes}",
         f"success {shown(100 * s.success_20, ' %', 0)} of last {min(s.autonomous, 20)}",
         f"return {shown(s.mean_return, digits=2)}",
+        *([f"a person acts in {shown(100 * s.human_20, ' %', 0)} of steps"] if s.helped else []),
+        *([f"discarded {s.discarded}"] if s.discarded else []),
         f"updates/step {shown(s.updates_per_step)}",
         f"{shown(s.steps_per_s)} steps/s",
         f"{shown(s.updates_per_s, digits=0)} updates/s",
@@ -250,6 +264,8 @@ def render(s: Snapshot) -> RenderableType:
             "return": shown(s.mean_return, digits=2),
             "episodes alone": f"{s.autonomous:,}",
             "with help": f"{s.helped:,}",
+            **({"steps by a person": shown(100 * s.human_20, " %", 0)} if s.helped else {}),
+            **({"discarded": f"{s.discarded:,}"} if s.discarded else {}),
         },
         {
             "steps/s": shown(s.steps_per_s),

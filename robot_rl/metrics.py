@@ -6,8 +6,9 @@ A run has two streams, each one JSON object per line:
   and the live view know `critic/loss`, `critic/q_mean`, `critic/target_mean`, `critic/q_std`, `actor/loss`,
   `actor/entropy`, `actor/bc_nll`, `temperature/value`, `rate/env_steps_per_s`, `rate/updates_per_s`,
   `link/policy_age_steps`, `replay/steps`, and plot whatever else there is in a table of last values.
-* `episodes.jsonl`: one line per finished episode, see `EPISODE_DEFAULTS`; of a robot in real time also "timing", what
-  was measured by name and percentile, such as `period_ms_p99`.
+* `episodes.jsonl`: one line per finished episode, see `EPISODE_DEFAULTS`. Where a person acted there are also
+  "human_steps", "interventions" (how often they took over) and "first_intervention" (in which step); where one spoke,
+  "verdict"; of a robot in real time "timing", what was measured by name and percentile, such as `period_ms_p99`.
 
 A line is one write and is in the kernel's hands when the call returns, so SIGKILL loses nothing; a line torn by a power
 cut or a full disk is skipped by the reader. Reopening appends, and `t_s` goes on from where it stood.

@@ -8,7 +8,7 @@ import math
 import string
 from collections.abc import Iterable, Mapping, Sequence
 
-from robot_rl.stats import number, wilson
+from robot_rl.stats import number, was_helped, wilson
 
 MISSING = "–"
 
@@ -105,7 +105,7 @@ def strip(episodes: Iterable[Mapping[str, object]]) -> str:
     squares = []
     for i, e in enumerate(episodes):
         ok = bool(e.get("success"))
-        helped = bool(e.get("intervened")) or e.get("source") == "human"
+        helped = was_helped(e)
         words = [f"episode {i + 1}: {'success' if ok else 'failure'}", f"{amount(e.get('duration_s'))} s"]
         words += [str(e["reason"])] if e.get("reason") else []
         words += ["a person helped"] if helped else []

@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from robot_rl.errors import MissingDependency
 from robot_rl.run_data import Row, RunData, column, guard_counts
-from robot_rl.stats import autonomous, helped, percentiles, rolling_rate, wilson
+from robot_rl.stats import autonomous, helped, human_share, percentiles, rolling_rate, was_discarded, wilson
 
 BLUE, ORANGE, GREEN, RED, PURPLE, GREY = "#3f86c9", "#d98324", "#3c9c72", "#cf5350", "#8d72c4", "#8a8f98"
 COLOURS = (BLUE, ORANGE, GREEN, PURPLE, RED, GREY)
@@ -147,6 +147,29 @@ def success_curve(run: RunData, axis: str) -> Draw:
         shade_cloning(axes, run, axis)
         axes.set_ylim(-9 if with_help else -2, 103)
         return finish(axes, axis, ylabel="success [%]", legend=bool(with_help))
+
+    return draw
+
+
+def intervention_curve(run: RunData, axis: str) -> Draw:
+    """Return a panel of the share of steps in which a person acted, of an episode and of the last `WINDOW`."""
+
+    def draw(axes: Any) -> bool:
+        episodes = [e for e in run.episodes if not was_discarded(e) and np.isfinite(human_share(e))]
+        mine = helped(episodes)
+        if not mine:
+            return False
+        steps = np.nan_to_num(column(episodes, "steps"))
+        human = steps * np.array([human_share(e) for e in episodes])
+        total, acted = np.cumsum(np.append(0.0, steps)), np.cumsum(np.append(0.0, human))
+        end = np.arange(1, len(episodes) + 1)
+        start = np.maximum(end - WINDOW, 0)
+        share = (acted[end] - acted[start]) / np.maximum(total[end] - total[start], 1.0)
+        each = np.array([100 * human_share(e) for e in mine])
+        axes.plot(along(mine, axis), each, ".", color=ORANGE, alpha=0.3, markersize=3, label="helped episodes")
+        axes.plot(*binned(along(episodes, axis), 100 * share), color=ORANGE, label=f"last {WINDOW} episodes")
+        axes.set_ylim(-2, 103)
+        return finish(axes, axis, ylabel="steps by a person [%]", legend=True)
 
     return draw
 

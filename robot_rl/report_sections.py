@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from robot_rl import report_plots as plots
-from robot_rl.report_html import amount, code, folded, panels, percent, strip, table, text
+from robot_rl.report_html import MISSING, amount, code, folded, panels, percent, strip, table, text
 from robot_rl.run_data import Evaluation, RunData, column, guard_counts, mean
-from robot_rl.stats import autonomous, helped, number, percentiles, success_summary
+from robot_rl.stats import autonomous, helped, number, percentiles, success_summary, was_discarded
 
 _COUNTERS = {"t_s", "kind", "env_steps", "updates"}
 
@@ -84,23 +84,44 @@ def practice(run: RunData, demo_s: float) -> str:
 
 
 def interventions(run: RunData) -> str:
-    """Return how often a person helped, and how that changed; empty without interventions."""
-    with_help = helped(run.episodes)
-    if not with_help:
+    """Return how often, how long and where a person helped, and how that changed; empty without help."""
+    if not helped(run.episodes) and not any(was_discarded(e) for e in run.episodes):
         return ""
     rows = []
     for i, part in enumerate(np.array_split(np.arange(len(run.episodes)), 3)):
         episodes = [run.episodes[j] for j in part]
         h, s = helped(episodes), success_summary(episodes)
+        counted = [e for e in h if number(e.get("human_steps")) > 0]
+        took, human = sum(column(counted, "interventions")), sum(column(counted, "human_steps"))
+        steps = sum(number(e.get("steps"), 0.0) for e in (*h, *autonomous(episodes)))
         rows.append(
             [
                 ("first third", "second third", "last third")[i],
                 f"{len(h)} of {len(episodes)}",
+                amount(took) if counted or not h else MISSING,
+                amount(human / took if took > 0 else None),
+                percent(human / steps) if steps and (counted or not h) else MISSING,
+                amount(mean(column(counted, "first_intervention"))),
                 f"{s.intervened_successes} of {s.intervened}",
                 f"{s.successes} of {s.n}",
+                str(sum(was_discarded(e) for e in episodes)),
             ]
         )
-    return table(["practice", "episodes with help", "successes with help", "successes alone"], rows)
+    head = [
+        "practice", "episodes with help", "take-overs", "mean length [steps]", "share of all steps", "first at step",
+        "successes with help", "successes alone", "discarded",
+    ]  # fmt: skip
+    shown = panels(
+        [
+            plots.panel("help-steps", "Help against steps", plots.intervention_curve(run, "env_steps")),
+            plots.panel("help-time", "Help against time", plots.intervention_curve(run, "t_s")),
+        ]
+    )
+    note = (
+        '<p class="soft">Every rate of success on this page is of autonomous episodes alone. Discarded episodes were '
+        "not learnt from and count in none.</p>"
+    )
+    return shown + table(head, rows) + note
 
 
 def guard(run: RunData) -> str:
@@ -185,11 +206,13 @@ def provenance(run: RunData) -> list[str]:
     machine = raw_machine if isinstance(raw_machine, dict) else {}
     versions = raw_versions if isinstance(raw_versions, dict) else {}
     rows = [[k, str(v)] for k, v in (*machine.items(), *versions.items())]
-    practised = len(autonomous(run.episodes))
+    practised, with_help = len(autonomous(run.episodes)), len(helped(run.episodes))
+    left_out = len(run.episodes) - practised - with_help
+    acted = f"{practised} autonomous, {with_help} helped" + (f", {left_out} discarded" if left_out else "")
     return [
         f'<p class="soft">To do it again{text(note)}:</p>{code(chr(10).join(lines))}' if lines else "",
         folded("configuration", code(run.config)) or '<p class="soft">No configuration was recorded.</p>',
         folded("machine and versions", table(["", ""], rows, raw=())),
-        f'<p class="soft">{practised} autonomous, {len(run.episodes) - practised} helped and {len(run.demos)} '
-        "demonstration episodes; all numbers on this page were computed from the files beside it.</p>",
+        f'<p class="soft">{acted} and {len(run.demos)} demonstration episodes; all numbers on this page were computed '
+        "from the files beside it.</p>",
     ]

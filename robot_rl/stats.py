@@ -120,17 +120,31 @@ def wilson(successes: int, n: int, z: float = 1.96) -> Interval:
 
 
 def autonomous(episodes: Iterable[Episode]) -> list[Episode]:
-    """Return the episodes in which the policy acted alone."""
-    return [e for e in episodes if e.get("source", "policy") == "policy" and not e.get("intervened", False)]
+    """Return the episodes in which the policy acted alone; none that was discarded."""
+    return [e for e in episodes if e.get("source", "policy") == "policy" and not was_helped(e) and not was_discarded(e)]
 
 
 def helped(episodes: Iterable[Episode]) -> list[Episode]:
-    """Return the practice episodes in which a person acted; demonstrations are not among them."""
-    return [
-        e
-        for e in episodes
-        if e.get("source", "policy") != "demo" and (e.get("intervened", False) or e.get("source") == "human")
-    ]
+    """Return the practice episodes in which a person acted; no demonstrations, and none that was discarded."""
+    return [e for e in episodes if e.get("source", "policy") != "demo" and was_helped(e) and not was_discarded(e)]
+
+
+def was_helped(episode: Episode) -> bool:
+    """Return whether a person acted in some of its steps."""
+    return bool(episode.get("intervened", False)) or episode.get("source") == "human"
+
+
+def was_discarded(episode: Episode) -> bool:
+    """Return whether the operator discarded it: it is not learnt from, and counts in no rate."""
+    return episode.get("verdict") == "discard"
+
+
+def human_share(episode: Episode) -> float:
+    """Return the share of its steps in which a person acted; nan when a person did and nobody counted."""
+    if not was_helped(episode):
+        return 0.0
+    steps = number(episode.get("steps"))
+    return number(episode.get("human_steps")) / steps if steps > 0 else math.nan
 
 
 def success_summary(episodes: Iterable[Episode], time_limit_s: float | None = None) -> Summary:

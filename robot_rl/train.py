@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from robot_rl import demos as demonstrations
+from robot_rl import warm_start
 from robot_rl.assisted import AssistedEnv
 from robot_rl.build import make_env
 from robot_rl.config import Composed
@@ -24,7 +25,7 @@ from robot_rl.jsonl import last_row, read_json, update_json, write_json_atomic, 
 from robot_rl.live import watch
 from robot_rl.metrics import METRICS_FILE, Latencies, write_evaluation
 from robot_rl.report import write_report
-from robot_rl.runs import create_run
+from robot_rl.runs import create_run, resolve_run
 from robot_rl.settings import Settings
 from robot_rl.stats import Summary
 from robot_rl.timing import RateCheck
@@ -72,6 +73,8 @@ def start_run(
         **facts: More for `run.json`.
     """
     settings = composed.settings()
+    for name in settings.warm_start:
+        warm_start.check(resolve_run(name, Path(settings.runs)), composed.task)
     return create_run(
         Path(settings.runs),
         settings.name,

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 from robot_rl.checkpoint import Checkpoints
 from robot_rl.episodes.folder import episode_files
 from robot_rl.errors import CheckpointError
+from robot_rl.jsonl import read_json
 from robot_rl.link import session_spec, spec_difference
 from robot_rl.replay_log import read
 from robot_rl.specs import ActionSpec, ObservationSpec
@@ -48,6 +49,16 @@ def warm_up(learner: Learner, run: Path, observation_spec: ObservationSpec, acti
             "name another in warm_start, or leave it out"
         )
     return steps
+
+
+def check(run: Path, task: str) -> None:
+    """Raise `CheckpointError` unless a run practised a task of this name; called before anything is started."""
+    found = str(read_json(run / "run.json").get("task") or "")
+    if found and found != task:
+        raise CheckpointError(
+            f"the run {run} of warm_start practised the task '{found}', this run '{task}'; only practice of the same "
+            "task can fill the replay. Leave it out"
+        )
 
 
 def _check_spec(run: Path, observation_spec: ObservationSpec, action_spec: ActionSpec) -> None:
