@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -16,7 +17,8 @@ from small_disk import small_disk
 from robot_rl.episodes.reader import Episode
 from robot_rl.episodes.recorder import EpisodeRecorder
 from robot_rl.episodes.repair import repair
-from robot_rl.errors import StorageError
+from robot_rl.errors import CheckpointError, StorageError
+from robot_rl.replay_log import read
 
 HELPERS = str(Path(__file__).resolve().parents[1] / "helpers")
 
@@ -83,6 +85,47 @@ def test_a_kill_costs_the_step_in_flight_at_most(tmp_path: Path, after: int) -> 
     with EpisodeRecorder(tmp_path) as recorder:  # a restart goes on after it
         make_episode(recorder, n=1)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["000001.mcap", "000002.mcap"]
+
+
+TRAINING = (
+    "task=reach", "mode=single", "demos=2", "live=off", "agent.hidden=[16,16]", "agent.critics=2",
+    "agent.batch_size=16", "agent.updates_per_actor_update=1", "learner.updates_per_call=4",
+    "learner.updates_per_step=0.5", "learner.clone_updates=20", "learner.hold_steps=40", "metrics.sinks=[jsonl]",
+    "learner.total_env_steps=100000", "actor.record=always", "actor.block_steps=1", "evaluation.episodes=0", "name=run",
+)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_kill_in_the_midst_of_training_costs_the_step_in_flight_at_most(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "robot_rl", "train", *TRAINING, f"runs={tmp_path}"]
+    folder = tmp_path / "run" / "episodes"
+    with open(tmp_path / "log", "w", encoding="utf-8") as out:
+        child = subprocess.Popen(command, stdout=out, stderr=out, cwd=tmp_path)
+    try:
+        deadline_s = time.monotonic() + 300.0
+        while not (folder / "000003.mcap").exists():
+            assert child.poll() is None, (tmp_path / "log").read_text()
+            assert time.monotonic() < deadline_s, "no third episode in time"
+            time.sleep(0.01)
+    finally:
+        child.kill()  # SIGKILL, wherever it is
+        child.wait()
+    logged: dict[int, int] = {}
+    for _, _, block in read(tmp_path / "run" / "replay"):
+        logged[block.episode] = logged.get(block.episode, 0) + block.steps
+    kept: dict[int, int] = {}
+    for path in sorted(folder.iterdir()):
+        try:
+            episode = Episode(path)
+        except CheckpointError:  # it was killed as it began one
+            assert path.name.endswith(".part")
+            continue
+        assert episode.steps.gap == len(episode)
+        kept[episode.start.episode] = len(episode)
+        assert (episode.cut == "") is (path.suffix == ".mcap")
+    assert len(kept) >= 3
+    for number, steps in logged.items():  # what the learner has stored is on the disk here too
+        assert kept.get(number, 0) >= steps - 1, f"episode {number}"
 
 
 def test_a_file_that_may_not_grow_is_marked_lost_and_the_next_episode_is_recorded(tmp_path: Path) -> None:
