@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help peers test-robot setup practice demo test check format bench verify-practice verify-ros fci-sim lock clean
+.PHONY: help peers test-robot setup practice demo test check format bench verify-practice verify-ros verify-data verify-lerobot fci-sim lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -51,9 +51,16 @@ peers: setup  ## Fetch programs that are not ours into .peers: CRISP's client, a
 verify-ros: setup fci-sim peers  ## Measure every claim about driving the real thing that fits in 15 minutes.
 	@$(BIN)/python scripts/verify_ros.py $(ARGS)
 
+verify-data: setup  ## Measure every claim about recording, replaying and sharing that fits in 15 minutes.
+	@$(BIN)/python scripts/verify_data.py $(ARGS)
+
+verify-lerobot: setup  ## Export episodes and read them with the real lerobot package, in an environment of its own.
+	@bash scripts/lerobot_env.sh
+	@$(BIN)/python scripts/verify_lerobot.py $(ARGS)
+
 lock:  ## Write the lock files anew from pyproject.toml. UPGRADE=1 takes newer versions.
 	@bash scripts/lock.sh
 
 clean:  ## Remove the environment and the caches; runs/ stays.
-	rm -rf .venv .venv-fci .setup.lock* build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf .venv .venv-fci .venv-lerobot .setup.lock* build dist .pytest_cache .ruff_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -not -path './.venv/*' -prune -exec rm -rf {} +

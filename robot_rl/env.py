@@ -108,9 +108,10 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         given = options or {}
         request = self.request = given.get("request") or self.task.sample_reset(self.np_random)
         restore = getattr(self.robot, "restore", None) if given.get("snapshot") else None
-        self._state = restore(given["snapshot"]) if restore is not None else self.robot.reset(request)
+        state: RobotState = restore(given["snapshot"]) if restore is not None else self.robot.reset(request)
+        self._state = state
         self._step = 0
-        return self._observation(self._state), {}
+        return self._observation(state), {}
 
     def step(self, action: NDArray[np.floating]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Let the robot act for one control period.

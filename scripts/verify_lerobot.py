@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from robot_rl.assisted import AssistedEnv
 from robot_rl.build import make_env
 from robot_rl.cli import main as robot_rl
 from robot_rl.config import compose
@@ -69,18 +70,19 @@ def record(run: Path, episodes: int) -> Path:
     """Record episodes of the scripted expert in the twin."""
     settings = compose(SETTINGS).settings()
     env = make_env(settings)
+    helped = AssistedEnv(env)
     expert: Any = getattr(env.task, "expert", None)
     log = PracticeLog(run, env, robot="twin")
     acts = expert(settings.expert.make())
     for number in range(episodes):
-        observation, _ = env.reset(seed=number)
+        observation, _ = helped.reset(seed=number)
         acts.reset(np.random.default_rng(number))
         log.begin(number, observation)
         ended = False
         while not ended:
             action = acts.action(env.robot_state)
-            after = env.step(action)
-            log.step(action, after, 0)
+            after = helped.step(action)
+            log.step(after, 0)
             ended = after[2] or after[3]
         log.end()
     log.close()

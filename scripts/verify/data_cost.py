@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 from verify.children import Runner
 from verify.rows import Row, at_most
@@ -26,12 +28,18 @@ def measure(runner: Runner) -> list[Row]:
         return [
             Row(stage=STAGE, what="benchmarks/bench_episodes.py", measured=ended.how(), bar="status 0", holds=False)
         ]
-    found = {row["name"]: row for row in json.loads(ended.out.strip().splitlines()[-1])}
+    return judge(json.loads(ended.out.strip().splitlines()[-1]))
+
+
+def judge(rows: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Return the rows of the verification for those of the benchmark that have a bar."""
+    found = {row["name"]: row for row in rows}
     return [
-        at_most(STAGE, what, found[name]["value"], limit, unit, _note(found[name])) for name, what, limit, unit in ROWS
+        at_most(STAGE, what, float(found[name]["value"]), limit, unit, _note(found[name]))
+        for name, what, limit, unit in ROWS
     ]
 
 
-def _note(row: dict[str, object]) -> str:
+def _note(row: Mapping[str, Any]) -> str:
     beside = f", {row['baseline']:.2g}{row['unit']} without recording" if row.get("baseline") is not None else ""
     return f" ({row['note']}{beside})"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import Any
 
 import gymnasium
 import numpy as np
@@ -90,12 +91,12 @@ def test_the_rewards_of_a_clean_lap_add_up_to_its_length_and_the_clock_truncates
 def test_driving_into_the_wall_terminates_with_the_penalty() -> None:
     env = make(slew=2.0)
     env.reset(seed=0)
-    rewards = []
-    for _ in range(200):
+    rewards: list[float] = []
+    terminated = truncated = False
+    info: dict[str, Any] = {}
+    while not (terminated or truncated) and len(rewards) < 200:
         _, reward, terminated, truncated, info = env.step(np.array([0.0, 1.0], np.float32))
         rewards.append(reward)
-        if terminated or truncated:
-            break
     assert (terminated, truncated, info["reason"]) == (True, False, "crash")
     assert not info["success"]
     assert rewards[-1] < -env.task.penalty + 6.0
@@ -104,6 +105,8 @@ def test_driving_into_the_wall_terminates_with_the_penalty() -> None:
 def test_standing_still_is_stuck() -> None:
     env = make()
     env.reset(seed=0)
+    terminated = truncated = False
+    info: dict[str, Any] = {}
     for _ in range(60):
         *_, terminated, truncated, info = env.step(np.array([0.0, -1.0], np.float32))
         if terminated:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from robot_rl.assisted import AssistedEnv
 from robot_rl.build import make_env
 from robot_rl.config import compose
 from robot_rl.env import RobotEnv
@@ -38,17 +39,18 @@ def practise(
     """
     composed = compose([*settings])
     acts = env or make_env(composed.settings())
+    helped = AssistedEnv(acts)
     rng = np.random.default_rng(seed)
     log = PracticeLog(folder, acts, config=composed.text() if config else "", robot="twin")
     try:
         for number in range(episodes):
-            observation, _ = acts.reset(seed=seed if number == 0 else None)
+            observation, _ = helped.reset(seed=seed if number == 0 else None)
             log.begin(number, observation)
             drift = rng.uniform(-1.0, 1.0, acts.action_space.shape)
             while True:
                 action = (drift + rng.normal(0.0, 0.4, drift.shape) * reaches).astype(np.float32)
-                stepped = acts.step(action)
-                log.step(action, stepped, 0)
+                stepped = helped.step(action)
+                log.step(stepped, 0)
                 if stepped[2] or stepped[3]:
                     break
             log.end()

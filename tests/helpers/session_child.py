@@ -28,7 +28,7 @@ def main() -> None:
     episode = 0
     while True:
         env.reset(seed=episode, facts={"episode": episode})
-        done = False
+        terminated, done, info = False, False, {}
         while not done:
             time.sleep(0.02)
             _, _, terminated, truncated, info = env.step(still, policy_version=7)

@@ -96,6 +96,7 @@ def test_buttons_end_the_episodes_of_a_twin_with_the_right_verdict(run: Path, vi
             ("stop", False, STOPPED),
             ("pause", False, PAUSED),
         ):
+            ended: dict[str, object] = {}
             for _ in range(20):  # on a machine that hangs an episode may end before the button comes
                 last = running(page, last)["episode"]
                 page.press(button, episode=last)

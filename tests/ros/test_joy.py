@@ -83,7 +83,7 @@ def test_a_pad_on_the_network_moves_the_tool(pad: Pad, person: Any) -> None:
     hold(pad, person)
     pad.axes[1] = 1.0
     told = until(person, lambda told: bool(told.action[:6].any()), "a motion")
-    np.testing.assert_allclose(told.action, [0.5, 0, 0, 0, 0, 0, -1], atol=1e-6)
+    np.testing.assert_allclose(np.asarray(told.action), np.array([0.5, 0, 0, 0, 0, 0, -1]), atol=1e-6)
     pad.axes[1], pad.axes[5] = 0.0, -1.0  # the right trigger
     told = until(person, lambda told: bool(told.action[3:6].any()), "a turn")
     assert told.action[4] == pytest.approx(-0.5)

@@ -61,7 +61,8 @@ class TroubleDetector:
             self._tipped_since_s = None
         if state.shock_m_s2 > set_.shock_m_s2:
             return "crash"
-        self._track.append((state.stamp_s, *map(float, state.p_WC), abs(asked_m_s) > set_.moving_m_s))
+        x, y = map(float, state.p_WC)
+        self._track.append((state.stamp_s, x, y, abs(asked_m_s) > set_.moving_m_s))
         while self._track and state.stamp_s - self._track[0][0] > set_.stuck_s + 1e-6:
             self._track.popleft()
         rows = np.array(self._track)
