@@ -6,7 +6,7 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_rl.errors import ConfigError
@@ -48,6 +48,7 @@ def test_wilson_interval_agrees_with_the_formula_by_hand(successes: int, n: int,
     assert interval.high == pytest.approx(high, abs=1e-6)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2000), st.integers(0, 2000))
 def test_wilson_interval_holds_the_rate_and_is_symmetric_in_failures(a: int, b: int) -> None:
     n = a + b
@@ -99,6 +100,7 @@ def test_summary_of_nothing_knows_nothing() -> None:
     assert summary.sentence() == "no autonomous episodes"
 
 
+@settings(deadline=None)
 @given(outcomes, st.integers(1, 30))
 def test_rolling_rate_is_the_mean_of_the_last_k(results: list[bool], k: int) -> None:
     rate = rolling_rate(results, k)
@@ -106,6 +108,7 @@ def test_rolling_rate_is_the_mean_of_the_last_k(results: list[bool], k: int) -> 
     np.testing.assert_allclose(rate, expected, atol=1e-12)
 
 
+@settings(deadline=None)
 @given(outcomes, st.integers(1, 60))
 def test_worst_window_is_the_minimum_over_all_windows(results: list[bool], k: int) -> None:
     window = worst_window(episodes(results), k)
@@ -118,6 +121,7 @@ def test_worst_window_is_the_minimum_over_all_windows(results: list[bool], k: in
         assert sum(results[window.start : window.start + k]) == window.successes
 
 
+@settings(deadline=None)
 @given(outcomes, st.integers(1, 30), st.sampled_from([0.5, 0.8, 0.95, 1.0]))
 def test_level_is_reached_at_the_first_full_window_that_holds_it(results: list[bool], k: int, rate: float) -> None:
     reached = first_reaching(episodes(results), rate, k)
@@ -129,6 +133,7 @@ def test_level_is_reached_at_the_first_full_window_that_holds_it(results: list[b
         assert (reached.episode, reached.env_steps, reached.t_s) == (ends[0], 10 * (ends[0] + 1), float(ends[0]))
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(-1e6, 1e6), min_size=1, max_size=200))
 def test_percentiles_ignore_what_is_not_finite(values: list[float]) -> None:
     found = percentiles([*values, math.nan, math.inf])
