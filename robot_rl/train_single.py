@@ -13,6 +13,7 @@ from robot_rl.assisted import AssistedEnv
 from robot_rl.console import show_session
 from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
+from robot_rl.episodes.practice import run_log
 from robot_rl.link_local import LocalActor, LocalLearner, local_link
 from robot_rl.settings import Settings
 from robot_rl.train_actor import actor_seed
@@ -39,13 +40,15 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
         return ends[1]
 
     helped = AssistedEnv(env, settings.operator.make(env.task))
+    sink = run_log(folder, env, settings)
     run = LearnerRun(folder, settings, (env.observation_spec, env.task.action_spec), period_s(env), open_link)
     try:
         if not run.prepare(stopping):
             return False
         assert ends is not None  # LearnerRun has opened it
         show_session(helped, folder, "train")
-        actor = Actor(helped, ends[0], settings.actor, actor_seed(settings.seed, 0, len(run.last_seq)))
+        seed = actor_seed(settings.seed, 0, len(run.last_seq))
+        actor = Actor(helped, ends[0], settings.actor, seed, sink=sink)
         while not run.finished and not stopping():
             actor.tick()
             run.turn()
@@ -61,3 +64,5 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
         for watcher in helped.watchers:
             watcher.close()
         run.close()
+        if sink is not None:
+            sink.close()

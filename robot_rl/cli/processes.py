@@ -16,10 +16,7 @@ from robot_rl.errors import ConfigError
 
 if TYPE_CHECKING:
     from robot_rl.config import Composed
-    from robot_rl.env import RobotEnv
-    from robot_rl.episodes.practice import PracticeLog
     from robot_rl.link_learner import LearnerLink
-    from robot_rl.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -115,6 +112,7 @@ def actor(arguments: Sequence[str]) -> int:
         from robot_rl.assisted import AssistedEnv
         from robot_rl.build import make_env
         from robot_rl.console import show_session
+        from robot_rl.episodes.practice import run_log
         from robot_rl.link import session_spec
         from robot_rl.link_actor import ActorLink
         from robot_rl.patience import RobotNote
@@ -125,7 +123,7 @@ def actor(arguments: Sequence[str]) -> int:
         name = f"actor{options.index}"
         attempt = options.attempt if options.attempt >= 0 else secrets.randbits(20)
         link = ActorLink(chosen.link, session_spec(env.observation_spec, env.task.action_spec), name)
-        sink = _sink(Path(options.run), env, chosen) if options.run else None
+        sink = run_log(Path(options.run), env, chosen) if options.run else None
         # One person helps one robot: the first actor's.
         helped = AssistedEnv(env, chosen.operator.make(env.task) if options.index == 0 else None)
         if options.run and options.index == 0:
@@ -141,18 +139,6 @@ def actor(arguments: Sequence[str]) -> int:
         if options.run:
             save_latencies(latencies, Path(options.run), name)
     return 0
-
-
-def _sink(run: Path, env: RobotEnv, settings: Settings) -> PracticeLog | None:
-    """Return what keeps the actor's episodes in the run, if they are to be kept."""
-    from robot_rl.episodes.practice import practice_log
-    from robot_rl.jsonl import read_json
-
-    config = run / "config.yaml"
-    text = config.read_text(encoding="utf-8") if config.is_file() else ""
-    facts = read_json(run / "run.json")
-    versions = {key: facts[key] for key in ("versions", "commit") if key in facts}
-    return practice_log(run, env, settings.actor.record, config=text, versions=versions, robot=settings.robot.path)
 
 
 def _composed(run: str, settings: Sequence[str], config_dirs: Sequence[str], primary: str) -> Composed:

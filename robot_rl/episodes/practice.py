@@ -5,14 +5,18 @@ from __future__ import annotations
 import logging
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from robot_rl.env import RobotEnv
 from robot_rl.episodes.beginning import beginning_of
 from robot_rl.episodes.facts import EpisodeStart, Verdict
 from robot_rl.episodes.recorder import FOLDER, EpisodeRecorder
 from robot_rl.errors import MissingDependency
+from robot_rl.jsonl import read_json
 from robot_rl.link import session_spec
+
+if TYPE_CHECKING:
+    from robot_rl.settings import Settings
 
 log = logging.getLogger(__name__)
 
@@ -79,3 +83,12 @@ def practice_log(run: Path, env: RobotEnv, when: When, **facts: Any) -> Practice
             raise
         log.warning("episodes are not recorded: %s", e)
         return None
+
+
+def run_log(run: Path, env: RobotEnv, settings: Settings) -> PracticeLog | None:
+    """Return what keeps an actor's episodes in its run, if they are to be kept; see `practice_log`."""
+    config = run / "config.yaml"
+    text = config.read_text(encoding="utf-8") if config.is_file() else ""
+    facts = read_json(run / "run.json")
+    versions = {key: facts[key] for key in ("versions", "commit") if key in facts}
+    return practice_log(run, env, settings.actor.record, config=text, versions=versions, robot=settings.robot.path)
