@@ -33,7 +33,7 @@ def practise(
         seed: Of the starts and the actions.
         episodes: How many.
         env: Made of the settings, if it is there already.
-        reaches: How far beyond their limits actions go, at most.
+        reaches: Factor on the size of the actions; at 1 many go beyond their limits.
         config: Whether the files hold the settings.
     """
     composed = compose([*settings])
@@ -46,7 +46,7 @@ def practise(
             log.begin(number, observation)
             drift = rng.uniform(-1.0, 1.0, acts.action_space.shape)
             while True:
-                action = (drift + rng.normal(0.0, 0.4, drift.shape) * reaches).astype(np.float32)
+                action = (reaches * (drift + rng.normal(0.0, 0.4, drift.shape))).astype(np.float32)
                 stepped = acts.step(action)
                 log.step(action, stepped, 0)
                 if stepped[2] or stepped[3]:
