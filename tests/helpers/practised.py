@@ -34,7 +34,7 @@ def practise(
         seed: Of the starts and the actions.
         episodes: How many.
         env: Made of the settings, if it is there already.
-        reaches: How far beyond their limits actions go, at most.
+        reaches: Factor on the size of the actions; at 1 many go beyond their limits.
         config: Whether the files hold the settings.
     """
     composed = compose([*settings])
@@ -48,7 +48,7 @@ def practise(
             log.begin(number, observation)
             drift = rng.uniform(-1.0, 1.0, acts.action_space.shape)
             while True:
-                action = (drift + rng.normal(0.0, 0.4, drift.shape) * reaches).astype(np.float32)
+                action = (reaches * (drift + rng.normal(0.0, 0.4, drift.shape))).astype(np.float32)
                 stepped = helped.step(action)
                 log.step(stepped, 0)
                 if stepped[2] or stepped[3]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import pty
 import signal
@@ -110,7 +111,7 @@ def test_a_robot_in_real_time_moves_only_when_a_person_agrees(recorded, conf, tm
 def test_where_nobody_can_be_asked_it_does_not_move_without_being_told_to(
     recorded: Path, conf: Path, tmp_path: Path, capsys, monkeypatch
 ) -> None:
-    monkeypatch.setattr(sys, "stdin", open(os.devnull, encoding="utf-8"))  # noqa: SIM115
+    monkeypatch.setattr(sys, "stdin", io.StringIO(""))
     words = ["replay", str(recorded), "robot=clocked", "--config-dir", str(conf), "--out", str(tmp_path / "p.html")]
     assert main(words) == 2
     assert "nobody can be asked here; give --yes" in capsys.readouterr().err
