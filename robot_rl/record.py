@@ -21,6 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_rl.assisted import AssistedEnv
+from robot_rl.episodes.beginning import beginning_of
 from robot_rl.episodes.facts import EpisodeStart, Verdict
 from robot_rl.episodes.folder import entry, episode_files
 from robot_rl.episodes.part import number_of
@@ -207,8 +208,11 @@ class Recording:
         self._hold.begin(env.robot_state)
         self._timer.start()
         steps, recording = 0, False
+        beginning: dict[str, Any] = {}
         while True:
             before = env.robot_state
+            if not recording:  # the person may act now, and then the episode began here
+                beginning = beginning_of(env.env)
             try:
                 after = env.step(self._hold.action())
             except RobotError as e:
@@ -220,7 +224,9 @@ class Recording:
                 recording = True
                 self._number += 1
                 env.env.task.max_steps = steps + self._limit
-                self._recorder.begin(replace(self._start, episode=self._number, seed=seed), before, observation)
+                self._recorder.begin(
+                    replace(self._start, episode=self._number, seed=seed, reset=beginning), before, observation
+                )
             steps += 1
             self._hold.take(info["executed_action"])
             if recording:

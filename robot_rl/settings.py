@@ -172,4 +172,4 @@ class Settings:
         if isinstance(self.demos, int) and self.demos < 0:
             raise ConfigError(f"demos is {self.demos}; it must be a number of at least 0, or a folder")
         if self.algorithm in ("bc", "hgdagger") and self.demos == 0:
-            raise ConfigError(f"demos is 0; algorithm {self.algorithm} clones, and needs demonstrations to begin with")
+            raise ConfigError(f"demos is 0; behaviour cloning (algorithm {self.algorithm}) needs demonstrations")

@@ -10,7 +10,7 @@ from pathlib import Path
 from verify.children import Finished, Runner
 from verify.rows import Row, at_least
 
-from robot_rl.episodes.folder import Entry, entry, find_files
+from robot_rl.episodes.folder import Entry, entry, episode_files
 from robot_rl.jsonl import read_json
 from robot_rl.stats import number
 
@@ -50,7 +50,7 @@ def recorded(ended: Finished, run: Path) -> Row:
     """Return the row of the recording: as many whole, successful episodes as were asked for."""
     entries: list[Entry] = []
     if ended.status == 0 and run.is_dir():
-        entries = [entry(path) for path in find_files([run])]
+        entries = [entry(path) for path in episode_files(run)]
     good = sum(e.end is not None and e.end.succeeded for e in entries)
     measured = f"{good} of {len(entries)} episodes are successes, {ended.seconds:.0f} s" if entries else ended.how()
     what = f"robot-rl record task=pick_cube operator=scripted n={DEMOS}"

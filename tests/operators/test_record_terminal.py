@@ -33,8 +33,10 @@ def shown(screen: Terminal) -> np.ndarray:
     end_s = time.monotonic() + PATIENT_S
     while not (found := _TOOL.findall(screen.look(0.05))):
         assert time.monotonic() < end_s, screen.look()[-1500:]
-        if "keep it?" in screen.look() or screen.child.poll() is not None:
+        if screen.child.poll() is not None:
             return np.full(4, np.nan)
+    if "keep it?" in screen.look():  # asked below a reading that is drawn on
+        return np.full(4, np.nan)
     x, y, z, yaw_deg = map(float, found[-1])
     return np.array([x, y, z, math.radians(yaw_deg)])
 

@@ -58,7 +58,7 @@ def test_yaml_names_no_setting_that_does_not_exist() -> None:
     for path in CONF.rglob("*.yaml"):
         text = path.read_text()
         if "@package _global_" in text:
-            known = set(plain_defaults()) | {"task", "robot", "expert", "defaults"}
+            known = set(plain_defaults()) | {"task", "robot", "expert", "operator", "defaults"}
             assert set(yaml.safe_load(text)) <= known, path
 
 
@@ -89,7 +89,7 @@ def test_yaml_names_no_setting_that_does_not_exist() -> None:
         (["+task.speed=1"], "there is no setting 'task.speed'"),
         (["link.address=nowhere"], "link.address is 'nowhere'"),
         (["checkpoint.every_s=0"], "checkpoint.every_s is 0.0; it must be positive"),
-        (["agent=null"], "there is no agent 'null'; there are bc, rlpd"),
+        (["agent=null"], "there is no agent 'null'; there are bc, hgdagger, rlpd"),
         (["experiment=null"], "there is no experiment 'null'"),
     ],
 )
