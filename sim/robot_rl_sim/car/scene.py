@@ -97,6 +97,14 @@ def _add_surroundings(spec: mujoco.MjSpec, place: Place) -> None:
             rgba=(0.45, 0.30, 0.18, 1.0), friction=(0.4, 0.005, 0.0001),
         )  # fmt: skip
         _bits(trunk, _WALL)
+    if not place.walls:
+        # Without walls a camera would see no course at all: low pegs at the ends of the gates, which nothing touches.
+        for gate in place.course.gates:
+            for (x, y), rgba in zip(gate.ends, ((0.95, 0.45, 0.1, 1.0), (0.15, 0.35, 0.9, 1.0)), strict=True):
+                peg = world.add_geom(
+                    type=mujoco.mjtGeom.mjGEOM_CYLINDER, size=(0.04, 0.05, 0.0), pos=(x, y, 0.05), rgba=rgba
+                )
+                _bits(peg, (0, 0))
     size = max(x1 - x0, y1 - y0)
     world.add_camera(name="above", pos=((x0 + x1) / 2, (y0 + y1) / 2, size * 1.1 + 1.0), fovy=52.0)
 
@@ -119,9 +127,15 @@ def _add_car(spec: mujoco.MjSpec, car: CarModel, friction: float, pacejka: bool)
     middle = 0.5 * length - car.overhang_m
     hull = body.add_geom(
         name="hull", type=mujoco.mjtGeom.mjGEOM_BOX, size=(0.5 * length, 0.5 * width, 0.04), pos=(middle, 0.0, 0.075),
-        rgba=(0.75, 0.12, 0.10, 1.0), friction=(0.3, 0.005, 0.0001),
+        rgba=(0.75, 0.12, 0.10, 1.0), friction=(0.3, 0.005, 0.0001), group=3,
     )  # fmt: skip
     _bits(hull, _CAR)
+    # What is seen of it is narrower, so that the wheels are seen too.
+    shell = body.add_geom(
+        type=mujoco.mjtGeom.mjGEOM_BOX, size=(0.5 * length, 0.3 * width, 0.04), pos=(middle, 0.0, 0.075),
+        rgba=(0.75, 0.12, 0.10, 1.0),
+    )  # fmt: skip
+    _bits(shell, (0, 0))
     cabin = body.add_geom(
         name="cabin", type=mujoco.mjtGeom.mjGEOM_BOX, size=(0.13, 0.09, 0.035), pos=(base / 2 - 0.03, 0.0, 0.15),
         rgba=(0.15, 0.15, 0.18, 1.0), friction=(0.3, 0.005, 0.0001),
