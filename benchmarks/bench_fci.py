@@ -5,8 +5,9 @@ python -m benchmarks.bench_fci --quick     # 5 s
 
 Leaves runs/bench_fci/response.json and response.png, a histogram of the response: from when a state has arrived (the
 library's readOnce returns) until the torques are sent (its writeOnce returns). The simulator runs on the same machine,
-and waking it is part of the sending. It is as good as the machine is quiet: the file says its load, and how much of its
-processors' time the hypervisor gave to others.
+on the processors that the driver leaves to it (the driver has one of its own), and waking it is part of the sending.
+It is as good as the machine is quiet: the file says its load, and how much of its processors' time the hypervisor gave
+to others.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from robot_rl.task import Task  # noqa: E402
 from robot_rl_controllers.drive.interface import Mode, Reading  # noqa: E402
 from robot_rl_controllers.drive.motion import Motion  # noqa: E402
 from robot_rl_controllers.drive.plant import Sample  # noqa: E402
+from robot_rl_controllers.drive.spec import RealTime  # noqa: E402
 from robot_rl_hardware.fci.driver import make_driver  # noqa: E402
 from robot_rl_hardware.fci.plant import FciPlant  # noqa: E402
 from robot_rl_hardware.fci.settings import FciSettings  # noqa: E402
@@ -47,9 +49,10 @@ STEAL = 7  # of the numbers in /proc/stat: while another machine of the same hos
 
 def drive(seconds: float) -> tuple[Reading, dict[str, tuple[np.ndarray, np.ndarray]], list[str]]:
     """Follow a sine for a time and return the last reading, the histograms, and why it did not run, if it did not."""
-    with Simulator() as robot:
+    ours, theirs = processors()
+    with Simulator(cpus=theirs) as robot:
         task, cell = cast(Task, Reach()), Cell(name="sim", address=robot.host)
-        driver = make_driver(task, cell, gripper="none")
+        driver = make_driver(task, cell, gripper="none", real_time=RealTime(cpus=ours))
         driver.start()
         try:
             start = driver.read().state
@@ -69,6 +72,12 @@ def drive(seconds: float) -> tuple[Reading, dict[str, tuple[np.ndarray, np.ndarr
             return driver.read(), driver.histograms(), stops
         finally:
             driver.close()
+
+
+def processors() -> tuple[tuple[int, ...], tuple[int, ...]]:
+    """Return the processors of the driver and of the robot's simulator: a robot computes with its own."""
+    there = sorted(os.sched_getaffinity(0))
+    return ((there[-1],), tuple(there[:-1])) if len(there) > 1 else ((), ())
 
 
 def pieces_us(n: int = 5000) -> dict[str, float]:

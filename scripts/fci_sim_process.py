@@ -10,6 +10,7 @@ import socket
 import subprocess
 import tempfile
 import time
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 
@@ -48,17 +49,20 @@ class Simulator:
         tool: "hand" or "peg".
         object_width_m: Width of what the hand finds to grasp; None if there is nothing.
         lenient: Whether lost packets and violated limits are let pass.
+        cpus: Processors that it may use; all by default.
     """
 
     def __init__(
-        self, host: str = "", *, tool: str = "hand", object_width_m: float | None = None, lenient: bool = False
-    ) -> None:
+        self, host: str = "", *, tool: str = "hand", object_width_m: float | None = None, lenient: bool = False,
+        cpus: Collection[int] = (),
+    ) -> None:  # fmt: skip
         self.host = host or _free_host()
         self._arguments = ["--host", self.host, "--tool", tool, "--until-eof"]
         if object_width_m is not None:
             self._arguments += ["--object-width", str(object_width_m)]
         if lenient:
             self._arguments.append("--lenient")
+        self._cpus = cpus
         self._process: subprocess.Popen[bytes] | None = None
         self._heard = b""
 
@@ -84,6 +88,8 @@ class Simulator:
             env={k: v for k, v in os.environ.items() if k != "PYTHONPATH"},
             start_new_session=True,
         )
+        if self._cpus:
+            os.sched_setaffinity(self._process.pid, self._cpus)  # its threads are begun later, and inherit it
         try:
             self._hear("ready", START_S)
         except BaseException:

@@ -145,14 +145,14 @@ class FciPlant:
             self.tell_more(sample)
 
     def _fill(self, sample: Sample, state: Any) -> None:
-        self._reader.fill(sample, state, self._connection.model)
+        self._reader.fill(sample, state)
         self._unfinished = state
 
     def tell_more(self, sample: Sample) -> None:
-        """Fill in the wrench, the robot's own time and the opening of the gripper."""
+        """Fill in the wrench, the robot's own time, the next answer's Coriolis torques and the gripper's opening."""
         state, self._unfinished = self._unfinished, None
         if state is not None:
-            self._reader.fill_rest(sample, state)
+            self._reader.fill_rest(sample, state, self._connection.model)
         self._p, self._quat = sample.p_BE, sample.quat_BE
         if self._gripper is not None:
             sample.width_m = self._gripper.width_m
