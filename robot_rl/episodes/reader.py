@@ -143,7 +143,7 @@ class Episode:
             kept = message if camera_of(message.topic) is None else message._replace(data=b"")
             self._by_topic.setdefault(message.topic, []).append(kept)
         self.size = found.size
-        self.start = _start(path, found)
+        self.start = start_in(path, found)
         _check_steps(path, found)
         self.end: EpisodeEnd | None = end_of(found.metadata[END]) if END in found.metadata else None
         self.edits = [found.metadata[name] for name in sorted(found.metadata, key=_number) if name.startswith(EDIT)]
@@ -231,7 +231,12 @@ class Episode:
         return f"it was cut after {len(self)} steps"
 
 
-def _start(path: Path, found: Scan) -> EpisodeStart:
+def start_in(path: Path, found: Scan) -> EpisodeStart:
+    """Return the facts of an episode's start from what a scan of its file found.
+
+    Raises:
+        CheckpointError: There are none, they are cut, or another version wrote them.
+    """
     text = found.metadata.get(START)
     if text is None:
         if found.whole or found.good >= found.size > 0:

@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from robot_rl.episodes.part import in_use, sync_folder
+from robot_rl.episodes.reader import start_in
 from robot_rl.episodes.rewrite import replacing, rewrite
 from robot_rl.episodes.scan import Scan, scan
-from robot_rl.episodes.schema import REPAIR, START, STEP
+from robot_rl.episodes.schema import REPAIR, STEP
 from robot_rl.errors import CheckpointError
 
 
@@ -53,11 +54,13 @@ def repair(path: Path) -> Repaired:
     steps = sum(message.topic == STEP for message in scan(path, found))
     if found.whole and not found.damaged and target == path:
         return Repaired(path=path, steps=steps, changed=False)
-    if START not in found.metadata:
+    try:
+        start_in(path, found)  # a disk may have filled the rest of a cut record with zeros
+    except CheckpointError as e:
         raise CheckpointError(
-            f"{path} was cut before anything was in it, or is no episode: nothing can be recovered. "
-            "It is left as it is; delete it if it is in the way"
-        )
+            f"{path} was cut before its facts were in it, or is no episode: nothing can be recovered. It is left as it "
+            f"is; delete it if it is in the way. What was found: {e}"
+        ) from e
     if target != path and target.exists():
         raise CheckpointError(f"{target} exists beside {path}; keep the one that is right and move the other away")
     what = f"it was cut after {steps} steps, at byte {found.good} of {found.size}"
