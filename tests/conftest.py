@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 
+import hypothesis
 import pytest
 
 # Tests compare numbers, so they run on the processor everywhere; two pytest workers share two cores, so each
@@ -27,3 +28,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         real_time = "hardware_sim" in item.path.parts or item.path.name.startswith("test_realtime_")
         if real_time or item.get_closest_marker("ros"):
             item.add_marker("robot")
+
+
+# The same examples each time, so that a change is judged by what it changed. HYPOTHESIS_RANDOM=1 searches for new ones.
+hypothesis.settings.register_profile("repeatable", derandomize=not os.environ.get("HYPOTHESIS_RANDOM"))
+hypothesis.settings.load_profile("repeatable")
