@@ -111,6 +111,9 @@ def _parse(mcap: _Library, record: _Record, into: Scan) -> list[Any]:
         into.header = mcap.read(records.Header, record.data).profile
     elif record.opcode == _METADATA:
         found = mcap.read(records.Metadata, record.data)
+        # Facts carry no checksum, and a power cut may leave zeros in the place of their end: none are ever written.
+        if not all(found.metadata) or any("\0" in text for pair in found.metadata.items() for text in pair):
+            raise ValueError("the record is filled up with zeros")
         into.metadata[found.name] = found.metadata
     elif record.opcode == _SCHEMA:
         inside = [mcap.read(records.Schema, record.data)]

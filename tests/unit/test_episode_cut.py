@@ -164,3 +164,14 @@ def test_a_file_never_takes_the_place_of_another(tmp_path: Path) -> None:
     file.close()
     assert (tmp_path / "000001.mcap").read_bytes() == b"theirs"
     assert (tmp_path / "000001.mcap.part").read_bytes() == b"mine"
+
+
+def test_facts_that_a_disk_filled_up_with_zeros_are_not_taken_for_facts(whole: Path, tmp_path: Path) -> None:
+    original = whole.read_bytes()
+    within_the_end = original.rindex(b"robot_rl/end", 0, original.index(b"total_reward")) + 30
+    path = tmp_path / "000009.mcap.part"
+    path.write_bytes(original[:within_the_end] + bytes(5000))
+    assert Episode(path).end is None
+    outcome = repair(path)
+    assert outcome.steps == 6
+    assert Episode(outcome.path).end is None
