@@ -273,11 +273,13 @@ TINY = (
 def test_training_serves_its_page_and_ends_it(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "robot_rl", "train", *TINY, f"runs={tmp_path}", "name=seen", "view.port=0"]
     child = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    cleanup = contextlib.ExitStack()
     try:
         assert child.stdout is not None
         url = next(line.split()[2] for line in child.stdout if line.startswith("look at "))
-        page = Page(url)
-        assert running(page)["session"] == "train"
+        page = cleanup.enter_context(contextlib.closing(Page(url)))
+        step = page.hear("step", lambda m: m["status"] == "live" and m["running"] and m["step"] > 0, seconds=300.0)
+        assert step["session"] == "train"
         page.hear("run", lambda m: m["episodes"] > 0, seconds=300.0)
         page.press("pause", episode=0)
         page.hear("step", lambda m: m["paused"], seconds=300.0)
@@ -285,8 +287,8 @@ def test_training_serves_its_page_and_ends_it(tmp_path: Path) -> None:
         page.hear("step", lambda m: not m["paused"], seconds=300.0)
         child.send_signal(signal.SIGINT)
         assert page.closed() is not None
-        page.close()
     finally:
+        cleanup.close()
         if child.poll() is None:
             child.send_signal(signal.SIGINT)
         _, err = child.communicate(timeout=120)
