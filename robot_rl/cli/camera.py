@@ -35,7 +35,7 @@ def camera(arguments: Sequence[str]) -> int:
         "  robot-rl camera --list\n"
         "  robot-rl camera --device 0\n"
         "  robot-rl camera --device realsense:123456789012\n"
-        "  robot-rl camera --device topic:/cameras/front/image_full\n"
+        "  robot-rl camera --device topic:/cameras/front/image_full/compressed\n"
         "  robot-rl camera front wrist cell=my_cell.yaml",
         SETTINGS,
     )
@@ -115,10 +115,10 @@ def _makers(cameras: Mapping[str, Any], composed: Composed, domain: int | None) 
 
     scene = target_of(composed.values["scene"], "scene")
     task = functools.cache(target_of(composed.values["task"], "task").make)
-    with hardware("ros.node").open_node("camera_view", domain=domain) as node:
-        yield hardware("ros.camera_node").camera_maker(
-            node, str(composed.values["node"]["arm"]), cameras, lambda: scene.make(task())
-        )
+    nodes = hardware("ros.camera_node")
+    raw = nodes.takes_raw_pictures(cameras)
+    with hardware("ros.node").open_node("camera_view", domain=domain, raw_pictures=raw) as node:
+        yield nodes.camera_maker(node, str(composed.values["node"]["arm"]), cameras, lambda: scene.make(task()))
 
 
 def _serve(

@@ -130,7 +130,8 @@ def encode(picture: Picture, kind: Literal["png", "jpeg"]) -> bytes:
 def decode_picture(data: bytes | NDArray[np.uint8]) -> Picture:
     """Return the (H, W, 3) uint8 RGB picture of a PNG or JPEG file."""
     cv2 = _opencv()
-    picture = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    file = np.frombuffer(data, np.uint8)
+    picture = cv2.imdecode(file, cv2.IMREAD_COLOR) if file.size else None
     if picture is None:
         raise StorageError("a picture of the episode cannot be decoded")
     return np.asarray(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB), np.uint8)

@@ -155,7 +155,7 @@ class _Watcher:
     """Keeps what a camera publishes."""
 
     def __init__(self, node: Any, name: str, full: bool = False) -> None:
-        from sensor_msgs.msg import Image
+        from sensor_msgs.msg import CompressedImage, Image
         from std_msgs.msg import String
 
         from robot_rl_hardware.ros import qos
@@ -172,7 +172,9 @@ class _Watcher:
             String, f"/cameras/{name}/status", lambda m: self.status.append(from_text(m)), qos.latched()
         )
         if full:
-            node.create_subscription(Image, f"/cameras/{name}/image_full", self.full.append, qos.newest())
+            node.create_subscription(
+                CompressedImage, f"/cameras/{name}/image_full/compressed", self.full.append, qos.newest()
+            )
 
     def _image(self, message: Any) -> None:
         self.ages_s.append((self._clock.now().nanoseconds - self._stamp_ns(message)) * 1e-9)

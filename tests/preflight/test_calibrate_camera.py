@@ -136,14 +136,14 @@ def test_pictures_are_taken_from_a_cameras_topic(terminal: Any, cell: Path) -> N
     pictures = [np.full((480, 640, 3), 90, np.uint8), *map(photograph, views(6))]
     shown, ended = [pictures[0]], threading.Event()
     with open_node("camera", domain=domain) as node:
-        from sensor_msgs.msg import Image
+        from sensor_msgs.msg import CompressedImage
 
-        publisher = node.create_publisher(Image, "/cameras/wrist/image_full", qos.newest())
+        publisher = node.create_publisher(CompressedImage, "/cameras/wrist/image_full/compressed", qos.newest())
 
         def publish() -> None:
             while not ended.wait(0.05):
                 stamp = node.get_clock().now().nanoseconds
-                publisher.publish(messages.to_image(stamp, shown[0], "wrist"))
+                publisher.publish(messages.to_compressed(stamp, shown[0], "wrist"))
 
         thread = threading.Thread(target=publish)
         thread.start()

@@ -40,11 +40,12 @@ def test_peers_are_looked_for_on_this_machine_unless_told_otherwise() -> None:
 
 
 @with_ros
-def test_fast_dds_gets_the_memory_that_frames_need_unless_told_otherwise(tmp_path: Path) -> None:
+def test_fast_dds_shares_memory_only_for_raw_pictures_and_never_against_a_users_word(tmp_path: Path) -> None:
     ours: dict[str, str] = {"HOME": str(tmp_path)}
-    prepare(ours)
-    for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
-        assert "<type>SHM</type>" in Path(ours[name]).read_text()
+    for raw_pictures in (False, True, False):  # a launcher hands its own environment on to a camera's node
+        prepare(ours, raw_pictures=raw_pictures)
+        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
+            assert ("<type>SHM</type>" in Path(ours[name]).read_text()) == raw_pictures
     assert Path(ours["ROS_LOG_DIR"]).is_relative_to(tmp_path)
     theirs = {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml", "ROS_LOG_DIR": "mine"}
     prepare(theirs)

@@ -97,6 +97,21 @@ def test_a_picture_that_does_not_fit_itself_is_refused(field: str, value: object
         messages.from_image(message)
 
 
+def test_a_compressed_picture_comes_back_nearly_and_a_broken_one_is_refused() -> None:
+    x, y = np.meshgrid(np.arange(64), np.arange(48))
+    image = np.stack([3 * x, 4 * y, x + y], axis=2).astype(np.uint8)
+    message = messages.to_compressed(5, image, "camera")
+    assert (messages.stamp_ns(message), message.format, message.header.frame_id) == (5, "jpeg", "camera")
+    assert len(message.data) < image.nbytes / 3
+    back = messages.from_compressed(message)
+    assert back.shape == image.shape
+    assert np.abs(back.astype(int) - image).mean() < 3.0
+    for broken in (b"", b"no picture", bytes(message.data[:40])):
+        message.data = array.array("B", broken)
+        with pytest.raises(WireError, match=f"its {len(broken)} bytes cannot be decoded; allowed: JPEG or PNG"):
+            messages.from_compressed(message)
+
+
 @given(stamps, threes, fours, st.booleans(), st.booleans(), st.lists(st.text(max_size=8), max_size=3), st.text())
 def test_an_answer_comes_back(stamp, p, quat, close, stopped, events, reason) -> None:
     message = messages.executed_to_text(stamp, Executed(p, quat, close, tuple(events), stopped, reason))

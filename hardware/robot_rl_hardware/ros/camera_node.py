@@ -16,7 +16,7 @@ from robot_rl_hardware.cameras.protocol import Camera, SceneView
 from robot_rl_hardware.cameras.settings import CameraSettings
 from robot_rl_hardware.cameras.worker import CameraWorker, View
 from robot_rl_hardware.ros import qos
-from robot_rl_hardware.ros.messages import to_image, to_text
+from robot_rl_hardware.ros.messages import is_compressed, to_compressed, to_image, to_text
 from robot_rl_hardware.ros.node import open_node
 
 if TYPE_CHECKING:
@@ -69,7 +69,10 @@ def run_camera_node(
         ConfigError: There is no camera, or a name is none.
     """
     _check(cameras, make_scene)
-    with open_node(settings.name, settings.namespace, settings.domain, settings.ros_arguments) as node:
+    raw = takes_raw_pictures(cameras)
+    with open_node(
+        settings.name, settings.namespace, settings.domain, settings.ros_arguments, raw_pictures=raw
+    ) as node:
         make = camera_maker(node, settings.arm, cameras, make_scene)
         with contextlib.ExitStack() as stack:
             published: list[_Published] = []
@@ -95,6 +98,11 @@ def _check(cameras: Mapping[str, CameraSettings], make_scene: object) -> None:
             )
         if settings.kind == "twin" and make_scene is None:
             raise ConfigError(f"camera '{name}' is of kind twin, which needs the scene of a task; set task=...")
+
+
+def takes_raw_pictures(cameras: Mapping[str, CameraSettings]) -> bool:
+    """Return whether any of the cameras is another node's topic of raw pictures."""
+    return any(one.kind == "topic" and not is_compressed(str(one.device)) for one in cameras.values())
 
 
 def camera_maker(
@@ -136,12 +144,12 @@ class _Published:
     """One camera of the node: its worker and its three topics."""
 
     def __init__(self, node: Node, name: str, camera: Camera, settings: CameraSettings) -> None:
-        from sensor_msgs.msg import Image
+        from sensor_msgs.msg import CompressedImage, Image
         from std_msgs.msg import String
 
         self.name, self._node = name, node
         self._image = node.create_publisher(Image, f"{name}/image", qos.newest())
-        self._full = node.create_publisher(Image, f"{name}/image_full", qos.newest())
+        self._full = node.create_publisher(CompressedImage, f"{name}/image_full/compressed", qos.newest())
         self._status = node.create_publisher(String, f"{name}/status", qos.latched())
         self.topic = self._image.topic_name
         self._worker = CameraWorker(name, camera, settings, on_view=self._publish)
@@ -186,4 +194,4 @@ class _Published:
         stamp_ns = frame.stamp_ns or self._node.get_clock().now().nanoseconds - age_ns
         self._image.publish(to_image(stamp_ns, view.picture, self.name))
         if self._full.get_subscription_count():
-            self._full.publish(to_image(stamp_ns, frame.image, self.name))
+            self._full.publish(to_compressed(stamp_ns, frame.image, self.name))

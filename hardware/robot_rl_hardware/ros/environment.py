@@ -1,8 +1,11 @@
 """Everything before rclpy is imported: which ROS there is, where it looks for peers, where it logs.
 
 Two ROS installations in one process crash at random, so a mixed one is refused before anything of it is loaded. Peers
-are looked for on this machine only unless the user says otherwise, and Fast DDS gets the shared memory that camera
-frames need. Variables that the user has set are never touched.
+are looked for on this machine only unless the user says otherwise. Variables that the user has set are never touched.
+
+Fast DDS talks over UDP here. Its shared memory is faster for large messages, but a program that is killed can leave it
+in a state in which others go deaf (Fast-DDS issues 5469 and 4728): a killed actor must not do that to an arm's node.
+All that we send fits into datagrams. Only a program that takes raw pictures of another's topic gets shared memory too.
 """
 
 from __future__ import annotations
@@ -18,7 +21,7 @@ from robot_rl.errors import ConfigError, MissingDependency
 
 LARGEST_DOMAIN = 101
 """Above it the ports of a domain collide with those that Linux hands out to anyone (32768 to 60999)."""
-PROFILE = Path(__file__).with_name("shm.xml")
+UDP, SHARED_MEMORY = (Path(__file__).with_name(name) for name in ("udp.xml", "shm.xml"))
 WHEELS = "ros_wheels_bootstrapper"
 _BOOTSTRAPPED = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 _LIBRARY = "librcl.so"
@@ -26,11 +29,13 @@ _DISCOVERY = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY")
 _PROFILE_NAMES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
-def prepare(environ: dict[str, str] | os._Environ[str] | None = None) -> None:
+def prepare(environ: dict[str, str] | os._Environ[str] | None = None, *, raw_pictures: bool = False) -> None:
     """Set what rclpy and Fast DDS read at their start, and refuse what cannot work. Calling it again is harmless.
 
     Args:
         environ: The process's own environment by default.
+        raw_pictures: Whether the program takes pictures of a megabyte from another's topic, which need shared memory.
+            It counts before the first node of a process only.
 
     Raises:
         ConfigError: Two ROS installations are mixed, or the domain is out of range.
@@ -49,9 +54,9 @@ def prepare(environ: dict[str, str] | os._Environ[str] | None = None) -> None:
         env["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
         if env.get("ROS_DISTRO", "") == "humble":  # the only name that it knows; later ones warn of it
             env["ROS_LOCALHOST_ONLY"] = "1"
-    if not any(env.get(name) for name in _PROFILE_NAMES):
+    if not {env.get(name) for name in _PROFILE_NAMES} - {None, "", str(UDP), str(SHARED_MEMORY)}:
         for name in _PROFILE_NAMES:  # Fast DDS 2 reads the first, Fast DDS 3 the second
-            env[name] = str(PROFILE)
+            env[name] = str(SHARED_MEMORY if raw_pictures else UDP)
     if not env.get("ROS_LOG_DIR") and not env.get("ROS_HOME"):
         env["ROS_LOG_DIR"] = str(_log_folder(env))
 

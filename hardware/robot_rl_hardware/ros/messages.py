@@ -15,14 +15,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_rl.errors import WireError
+from robot_rl.errors import StorageError, WireError
 from robot_rl.robot import Executed, Vector
 
 if TYPE_CHECKING:
     from builtin_interfaces.msg import Time
     from diagnostic_msgs.msg import DiagnosticStatus
     from geometry_msgs.msg import PoseStamped, TwistStamped, WrenchStamped
-    from sensor_msgs.msg import Image, JointState
+    from sensor_msgs.msg import CompressedImage, Image, JointState
     from std_msgs.msg import Header, String
 
 BASE_FRAME = "base"
@@ -174,6 +174,37 @@ def from_image(message: Image) -> NDArray[np.uint8]:
     if message.encoding == "bgr8":
         pixels = pixels[..., ::-1]
     return np.repeat(pixels, 3, axis=2) if channels == 1 else np.array(pixels)
+
+
+def is_compressed(topic: str) -> bool:
+    """Return whether a topic carries compressed pictures, by the custom of image_transport."""
+    return topic.endswith("/compressed")
+
+
+def to_compressed(stamp_ns: int, image: NDArray[np.uint8], frame: str) -> CompressedImage:
+    """Return an (H, W, 3) uint8 RGB picture as a message that holds a JPEG file."""
+    from sensor_msgs.msg import CompressedImage
+
+    from robot_rl.episodes.writer import encode
+
+    return CompressedImage(header=header(stamp_ns, frame), format="jpeg", data=array.array("B", encode(image, "jpeg")))
+
+
+def from_compressed(message: CompressedImage) -> NDArray[np.uint8]:
+    """Return the picture of a JPEG or PNG file in a message as (H, W, 3) uint8 RGB.
+
+    Raises:
+        WireError: It is neither, or broken.
+    """
+    from robot_rl.episodes.writer import decode_picture
+
+    try:
+        return decode_picture(np.frombuffer(message.data, np.uint8))
+    except StorageError as e:
+        raise WireError(
+            f"a picture says it is '{message.format}', and its {len(message.data)} bytes cannot be decoded; allowed: "
+            "JPEG or PNG files"
+        ) from e
 
 
 def to_text(values: Mapping[str, Any]) -> String:

@@ -45,13 +45,20 @@ class SpinningNode:
         namespace: Such as "/arm".
         domain: ROS domain; ROS_DOMAIN_ID when None.
         ros_arguments: As after `--ros-args`: remappings and parameters.
+        raw_pictures: Whether it takes large pictures of another's topic (`environment.prepare`).
     """
 
     def __init__(
-        self, name: str, namespace: str = "", domain: int | None = None, ros_arguments: Sequence[str] = ()
+        self,
+        name: str,
+        namespace: str = "",
+        domain: int | None = None,
+        ros_arguments: Sequence[str] = (),
+        *,
+        raw_pictures: bool = False,
     ) -> None:
         check_names(name, namespace)
-        environment.prepare()
+        environment.prepare(raw_pictures=raw_pictures)
         environment.domain_of(domain)
         import rclpy
         from rclpy.context import Context
@@ -117,7 +124,12 @@ class SpinningNode:
 
 @contextlib.contextmanager
 def open_node(
-    name: str, namespace: str = "", domain: int | None = None, ros_arguments: Sequence[str] = ()
+    name: str,
+    namespace: str = "",
+    domain: int | None = None,
+    ros_arguments: Sequence[str] = (),
+    *,
+    raw_pictures: bool = False,
 ) -> Iterator[Node]:
     """Yield a node whose callbacks run in a thread; it is closed in order whatever happens.
 
@@ -126,8 +138,9 @@ def open_node(
         namespace: Such as "/arm".
         domain: ROS domain; ROS_DOMAIN_ID when None.
         ros_arguments: As after `--ros-args`.
+        raw_pictures: Whether it takes large pictures of another's topic (`environment.prepare`).
     """
-    spinning = SpinningNode(name, namespace, domain, ros_arguments)
+    spinning = SpinningNode(name, namespace, domain, ros_arguments, raw_pictures=raw_pictures)
     spinning.start()
     try:
         yield spinning.node

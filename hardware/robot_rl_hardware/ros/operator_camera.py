@@ -31,17 +31,17 @@ class PictureFeed:
     """The newest whole picture of a camera's node, and when it was caught in ROS time."""
 
     def __init__(self, client: ArmClient, name: str) -> None:
-        from sensor_msgs.msg import Image
+        from sensor_msgs.msg import CompressedImage
 
-        self.topic = f"/cameras/{name}/image_full"
+        self.topic = f"/cameras/{name}/image_full/compressed"
         self._newest: tuple[int, Picture] | None = None
         self.trouble = ""
-        client.node.create_subscription(Image, self.topic, self._on_image, qos.newest())
+        client.node.create_subscription(CompressedImage, self.topic, self._on_image, qos.newest())
         self._clock = client.node.get_clock()
 
     def _on_image(self, message: Any) -> None:
         try:
-            self._newest = (messages.stamp_ns(message), messages.from_image(message))
+            self._newest = (messages.stamp_ns(message), messages.from_compressed(message))
         except WireError as e:
             self.trouble = str(e)
 
