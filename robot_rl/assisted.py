@@ -256,8 +256,8 @@ class AssistedEnv:
             return
         seen = StepSeen(
             observation=self.env.shown(observation), requested=requested, executed=info["executed_action"],
-            reward=float(reward), terminated=terminated, truncated=truncated, info=info, source=source, policy_version=policy_version,
-            value=value,
+            reward=float(reward), terminated=terminated, truncated=truncated, info=info, source=source,
+            policy_version=policy_version, value=value,
         )  # fmt: skip
         for watcher in self.watchers:
             watcher.step(seen)
