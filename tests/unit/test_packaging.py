@@ -16,7 +16,9 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).resolve().parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-LOCKS = ("requirements.lock", "requirements-dev.lock", "requirements-robot.lock")
+LOCKS = ("requirements.lock", "requirements-vision.lock", "requirements-dev.lock", "requirements-robot.lock")
+CHOSEN = re.search(r"^TORCH=(\S+)$", (ROOT / "scripts" / "setup.sh").read_text(), re.MULTILINE)
+"""torch, whose build set-up chooses for the machine."""
 
 
 def locked(*names: str) -> dict[str, str]:
@@ -39,10 +41,12 @@ def required(extra: str | None) -> list[Requirement]:
 
 
 @pytest.mark.parametrize(
-    ("extra", "locks"), [(None, LOCKS[:1]), ("practice", LOCKS[:1]), ("dev", LOCKS[:2]), ("robot", LOCKS)]
+    ("extra", "locks"),
+    [(None, LOCKS[:1]), ("practice", LOCKS[:1]), ("vision", LOCKS[:2]), ("dev", LOCKS[:3]), ("robot", LOCKS)],
 )
 def test_the_locks_hold_what_pyproject_asks_for(extra: str | None, locks: tuple[str, ...]) -> None:
-    versions = locked(*locks)
+    assert CHOSEN is not None
+    versions = {**locked(*locks), "torch": CHOSEN[1]}
     wrong = [
         str(requirement)
         for requirement in required(extra)
@@ -59,7 +63,7 @@ def test_the_locks_do_not_overlap_and_name_no_place() -> None:
 
 
 def test_practising_brings_no_ros_and_no_device() -> None:
-    assert not [name for name in locked(*LOCKS[:2]) if name.startswith("ros-") or name.startswith("pylibfranka")]
+    assert not [name for name in locked(*LOCKS[:3]) if name.startswith("ros-") or name.startswith("pylibfranka")]
 
 
 def test_no_lock_brings_a_gpu_stack() -> None:
@@ -119,7 +123,7 @@ def set_up(copy: Path, path: str, *arguments: str, **environ: str) -> subprocess
 def test_set_up_refuses_an_unknown_role(copy: Path) -> None:
     done = set_up(copy, os.environ["PATH"], "robot")
     assert done.returncode == 2
-    assert "allowed: practice, dev" in done.stderr
+    assert "allowed: practice, vision, dev" in done.stderr
 
 
 def test_set_up_says_what_a_failing_package_index_means(copy: Path) -> None:
