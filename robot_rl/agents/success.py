@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Callable, Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -50,22 +51,53 @@ def train_heads(
         raise SpecError("a head has frames of one label alone to learn from; label more episodes, or use fewer folds")
     view = features[cameras[0]].shape[2:]
     params = _init(rng, members, shapes(cameras, view, config))
-    optimiser = optax.adamw(
-        optax.cosine_decay_schedule(config.learning_rate, config.steps, 0.05), weight_decay=config.weight_decay
-    )
     data = {
         camera: jnp.asarray(array.reshape(*array.shape[:2], -1, array.shape[-1])) for camera, array in features.items()
     }
     targets = jnp.asarray(np.where(labels == 1, 1.0 - config.smoothing, config.smoothing), jnp.float32)
-    scale, offset = jnp.asarray(scale, jnp.float32), jnp.asarray(offset, jnp.float32)
+    reading = (jnp.asarray(scale, jnp.float32), jnp.asarray(offset, jnp.float32))
+    how = _How(cameras, config.dropout, config.learning_rate, config.weight_decay, config.steps)
+    carry = (params, how.optimiser().init(params))
+    views = {camera: array.shape[1] for camera, array in features.items()}
+    for start in range(0, config.steps, CHUNK):
+        n = min(CHUNK, config.steps - start)
+        draw = _draw(rng, pools, n, config.batch, views)
+        keys = jax.random.split(jax.random.key(int(rng.integers(2**31))), (n, members))
+        carry, loss = _steps(carry, (draw, keys), data, targets, reading, how)
+        loss.block_until_ready()
+        progress(start + n, config.steps)
+    arrays = {name: np.asarray(value, np.float32) for name, value in carry[0].items()}
+    return [{name: value[m].copy() for name, value in arrays.items()} for m in range(members)]
+
+
+class _How(NamedTuple):
+    """What a program is compiled for, beside the shapes of its arrays."""
+
+    cameras: tuple[str, ...]
+    dropout: float
+    learning_rate: float
+    weight_decay: float
+    steps: int
+
+    def optimiser(self) -> optax.GradientTransformation:
+        rate = optax.cosine_decay_schedule(self.learning_rate, self.steps, 0.05)
+        return optax.adamw(rate, weight_decay=self.weight_decay)
+
+
+@functools.partial(jax.jit, static_argnames="how", donate_argnums=0)
+def _steps(
+    carry: tuple[Any, Any], drawn: tuple[dict[str, Array], Array], data: dict[str, Array], targets: Array,
+    reading: tuple[Array, Array], how: _How,
+) -> tuple[tuple[Any, Any], Array]:  # fmt: skip
+    optimiser = how.optimiser()
+    keep = 1.0 - how.dropout
 
     def loss_of(p: dict[str, Array], draw: dict[str, Array], key: Array) -> Array:
         parts = []
-        for camera in cameras:
-            x = data[camera][draw["rows"], draw[camera]].astype(jnp.float32) * scale + offset
+        for camera in how.cameras:
+            x = data[camera][draw["rows"], draw[camera]].astype(jnp.float32) * reading[0] + reading[1]
             parts.append(jnp.einsum("bpc,pck->bck", x, p[f"masks/{camera}"]).reshape(len(x), -1))
         z = jnp.concatenate(parts, axis=1)
-        keep = 1.0 - config.dropout
         z = jnp.where(jax.random.bernoulli(key, keep, z.shape), z / keep, 0.0)
         h = z @ p["dense"]
         h = h - h.mean(-1, keepdims=True)
@@ -75,22 +107,11 @@ def train_heads(
 
     def step(carry: tuple[Any, Any], drawn: tuple[dict[str, Array], Array]) -> tuple[tuple[Any, Any], Array]:
         p, state = carry
-        draw, keys = drawn
-        losses, grads = jax.vmap(jax.value_and_grad(loss_of))(p, draw, keys)
+        losses, grads = jax.vmap(jax.value_and_grad(loss_of))(p, *drawn)
         updates, state = optimiser.update(grads, state, p)
         return (optax.apply_updates(p, updates), state), losses.mean()
 
-    run = jax.jit(lambda carry, drawn: jax.lax.scan(step, carry, drawn), donate_argnums=0)
-    carry = (params, optimiser.init(params))
-    for start in range(0, config.steps, CHUNK):
-        n = min(CHUNK, config.steps - start)
-        draw = _draw(rng, pools, n, config.batch, {c: a.shape[1] for c, a in features.items()})
-        keys = jax.random.split(jax.random.key(int(rng.integers(2**31))), (n, members))
-        carry, loss = run(carry, (draw, keys))
-        loss.block_until_ready()
-        progress(start + n, config.steps)
-    arrays = {name: np.asarray(value, np.float32) for name, value in carry[0].items()}
-    return [{name: value[m].copy() for name, value in arrays.items()} for m in range(members)]
+    return jax.lax.scan(step, carry, drawn)
 
 
 def _init(rng: np.random.Generator, members: int, of: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robot_rl import checkpoint
 from robot_rl.errors import CheckpointError
-from robot_rl.rewards.features import FrameEncoder, fingerprint
+from robot_rl.rewards.features import FrameEncoder
 from robot_rl.rewards.head import head_logits
 from robot_rl.rewards.scoring import sigmoid
 
@@ -26,8 +26,8 @@ class Classifier:
 
     Attributes:
         weights: As in `head.shapes`.
-        encoder: Name of the trunk; `mark` is its fingerprint, so that another one of that name is refused.
-        mark: See `features.fingerprint`.
+        encoder: Name or file of the trunk; `mark` says which weights it had, so that another one is refused.
+        mark: `encoder.field.encoder`.
         cameras: (H, W, 3) of the pictures by camera, in the order of the training.
         view: (h, w, C) of the features.
         scale, offset: Stored features times scale plus offset are what the head reads.
@@ -60,10 +60,10 @@ class Classifier:
 
     def check_encoder(self, encoder: FrameEncoder) -> None:
         """Raise `CheckpointError` unless the encoder gives the features that this was trained on."""
-        if encoder.shape[1:] != self.view or fingerprint(encoder) != self.mark:
+        if (encoder.field.view_shape, encoder.field.encoder) != (self.view, self.mark):
             raise CheckpointError(
-                f"the classifier was trained on features of '{self.encoder}' (fingerprint {self.mark}, {self.view}), "
-                f"and the encoder here gives others ({encoder.shape[1:]}); load the encoder that it was trained with, "
+                f"the classifier was trained on features {self.view} of '{self.mark}', and the encoder here gives "
+                f"{encoder.field.view_shape} of '{encoder.field.encoder}'; load the encoder that it was trained with, "
                 "or train the classifier anew"
             )
 

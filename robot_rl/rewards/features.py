@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -14,6 +13,8 @@ from numpy.typing import NDArray
 from robot_rl import checkpoint
 from robot_rl.errors import CheckpointError, LabelError
 from robot_rl.rewards.labels import LabelledSet
+from robot_rl.rewards.pixels import PixelEncoder
+from robot_rl.specs import FeatureField
 
 log = logging.getLogger(__name__)
 
@@ -22,19 +23,19 @@ Features = dict[str, NDArray[np.uint8]]
 
 
 class FrameEncoder(Protocol):
-    """A frozen trunk, as `robot_rl.encoders` has them: pictures in, compact maps of features out.
-
-    Attributes:
-        shape: (views, h, w, C); view 0 is the picture itself, the others are shifted by a few pixels.
-    """
+    """A frozen trunk, as `robot_rl.encoders` has them: pictures in, compact maps of features out."""
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Return (views, h, w, C)."""
+    def field(self) -> FeatureField:
+        """Return what is kept of a picture: (views, h, w, C), and what makes it."""
         ...
 
     def encode(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return (N, views, h, w, C) uint8 of (N, H, W, 3) uint8 RGB pictures."""
+        """Return (N, views, h, w, C) uint8 of (N, H, W, 3) uint8 RGB pictures; view 0 is the picture as it is."""
+        ...
+
+    def encode_centre(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return (N, h, w, C) uint8 of the pictures as they are."""
         ...
 
     def dequantise(self, features: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -42,21 +43,38 @@ class FrameEncoder(Protocol):
         ...
 
 
-def fingerprint(encoder: FrameEncoder) -> str:
-    """Return 16 hexadecimal digits that change when an encoder gives other features."""
-    rng = np.random.default_rng(0)
-    size = int(getattr(encoder, "size", 128))
-    probe = rng.integers(0, 256, (1, size // 8, size // 8, 3), np.uint8).repeat(8, 1).repeat(8, 2)
-    # Of what is done and not of a file's bytes. Trunks may differ in the last bit between machines, so coarsely.
-    made = np.rint(encoder.encode(probe)[:, 0].astype(np.float64).mean((1, 2)) / 4.0).astype(np.int64)
-    return hashlib.sha256(str((encoder.shape[1:], made.tolist())).encode()).hexdigest()[:16]
+def open_encoder(name: str, size: int, views: int = 5) -> FrameEncoder:
+    """Return the encoder of that name: "pixels", or what `robot_rl.encoders` knows by name or as a file.
+
+    Raises:
+        EncoderError: There is no such encoder.
+        MissingDependency: It needs the extra `vision`.
+    """
+    if name == PixelEncoder.name:
+        return PixelEncoder(size, views)
+    from robot_rl.encoders.encoder import load_encoder
+
+    return load_encoder(name, size, views)
+
+
+def size_of(cameras: Mapping[str, Sequence[int]]) -> int:
+    """Return the common height and width of the cameras' pictures.
+
+    Raises:
+        LabelError: They are not square, or not all of one size.
+    """
+    sizes = {int(v) for shape in cameras.values() for v in shape[:2]}
+    if len(sizes) != 1:
+        raise LabelError(
+            f"a classifier reads square pictures of one size, the cameras give {dict(cameras)}; set robot.image_size"
+        )
+    return sizes.pop()
 
 
 def features_of(
     frames: LabelledSet,
     names: Sequence[str],
     encoder: FrameEncoder,
-    encoder_name: str,
     progress: Callable[[int, int], None] = lambda done, n: None,
 ) -> Features:
     """Return (N, views, h, w, C) uint8 by camera for the named frames, in their order.
@@ -67,16 +85,15 @@ def features_of(
         frames: The set.
         names: Frames.
         encoder: The trunk.
-        encoder_name: Under which its features are kept.
         progress: Told the frames done, and of how many.
 
     Raises:
         LabelError: A picture is missing or damaged.
     """
-    mark = fingerprint(encoder)
-    safe = "".join(c if c.isalnum() or c in "._-" else "_" for c in encoder_name.rsplit("/", 1)[-1])
-    path = frames.folder / f"features-{safe}-{mark}.ckpt"
-    have, kept = _kept(path, frames, encoder)
+    shape, mark = encoder.field.shape, encoder.field.encoder
+    safe = "".join(c if c.isalnum() or c in "._-" else "-" for c in mark)
+    path = frames.folder / f"features-{safe}-{shape[0]}.ckpt"
+    have, kept = _kept(path, frames, shape)
     place = {name: i for i, name in enumerate(have)}
     missing = [name for name in dict.fromkeys(names) if name not in place]
     if missing:
@@ -90,13 +107,13 @@ def features_of(
         kept = {camera: np.concatenate(found) for camera, found in parts.items()}
         have = [*have, *missing]
         place = {name: i for i, name in enumerate(have)}
-        checkpoint.save(path, kept, {"kind": "features", "encoder": encoder_name, "frames": have})
+        checkpoint.save(path, kept, {"kind": "features", "encoder": mark, "frames": have})
     rows = np.array([place[name] for name in names], np.int64)
     return {camera: array[rows] for camera, array in kept.items()}
 
 
-def _kept(path: Path, frames: LabelledSet, encoder: FrameEncoder) -> tuple[list[str], Features]:
-    empty: Features = {camera: np.zeros((0, *encoder.shape), np.uint8) for camera in frames.cameras}
+def _kept(path: Path, frames: LabelledSet, shape: tuple[int, ...]) -> tuple[list[str], Features]:
+    empty: Features = {camera: np.zeros((0, *shape), np.uint8) for camera in frames.cameras}
     if not path.is_file():
         return [], empty
     try:
@@ -105,7 +122,7 @@ def _kept(path: Path, frames: LabelledSet, encoder: FrameEncoder) -> tuple[list[
         log.warning("%s. Its features are computed anew", e)
         return [], empty
     names = [str(name) for name in found.meta.get("frames", ())]
-    wanted = {camera: (len(names), *encoder.shape) for camera in frames.cameras}
+    wanted = {camera: (len(names), *shape) for camera in frames.cameras}
     if {c: a.shape for c, a in found.arrays.items()} != wanted:
         return [], empty
     return names, {camera: np.asarray(a, np.uint8) for camera, a in found.arrays.items()}

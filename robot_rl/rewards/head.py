@@ -37,7 +37,7 @@ class HeadConfig:
 
     embeddings: int = 8
     hidden: int = 64
-    steps: int = 600
+    steps: int = 250
     batch: int = 128
     learning_rate: float = 1e-3
     weight_decay: float = 1e-2

@@ -30,8 +30,8 @@ SEEN = "seen by the classifier"
 class SharedEncoder(Protocol):
     """Encodes the newest pictures; whoever asks again for the same picture gets what was computed for the first."""
 
-    def views(self, camera: str, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        """Return (views, h, w, C) uint8 of an (H, W, 3) uint8 picture."""
+    def centre(self, camera: str, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return (h, w, C) uint8 features of an (H, W, 3) uint8 picture as it is."""
         ...
 
 
@@ -130,7 +130,7 @@ class ClassifierJudge:
         """
         asked, stage = self._files[self._stage].classifier, self._stage
         last = stage == len(self._files) - 1
-        features = {name: self._encoder.views(name, _picture(state, name, shape))[None, 0]
+        features = {name: self._encoder.centre(name, _picture(state, name, shape))[None]
                     for name, shape in asked.cameras.items()}  # fmt: skip
         p = float(asked.probability(features)[0])
         positive = p >= (self._config.threshold or asked.threshold) and self._config.guard.admits(state)

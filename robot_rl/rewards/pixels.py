@@ -6,13 +6,13 @@ has the same interface as the pretrained trunks of `robot_rl.encoders`.
 
 from __future__ import annotations
 
-import hashlib
-
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_rl.errors import ConfigError
+from robot_rl.specs import FeatureField
 
+VERSION = 1  # of what it computes
 SHIFTS = ((0, 0), (-4, -3), (3, -4), (-3, 4), (4, 3))
 """Pixels by which each view is moved (down, right): the picture itself first."""
 
@@ -35,13 +35,14 @@ class PixelEncoder:
                 f"got size {size} and {views} views"
             )
         self.size, self.views, self.grid = size, views, grid
-        self.sha256 = hashlib.sha256(f"pixels 1 {grid} {SHIFTS[:views]}".encode()).hexdigest()
         self.scale, self.offset = np.full(3, 1 / 64, np.float32), np.full(3, -127.5 / 64, np.float32)
 
     @property
-    def shape(self) -> tuple[int, int, int, int]:
-        """Return (views, grid, grid, 3)."""
-        return (self.views, self.grid, self.grid, 3)
+    def field(self) -> FeatureField:
+        """Return what is kept of a picture."""
+        return FeatureField(
+            views=self.views, height=self.grid, width=self.grid, channels=3, encoder=f"{self.name}/{VERSION}"
+        )
 
     def encode(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return (N, views, grid, grid, 3) uint8 of (N, size, size, 3) uint8 pictures."""
@@ -52,12 +53,16 @@ class PixelEncoder:
             )
         cell, most = self.size // self.grid, max(abs(s) for shift in SHIFTS for s in shift)
         padded = np.pad(images, ((0, 0), (most, most), (most, most), (0, 0)), mode="edge")
-        out = np.empty((len(images), *self.shape), np.uint8)
+        out = np.empty((len(images), *self.field.shape), np.uint8)
         for view, (down, right) in enumerate(SHIFTS[: self.views]):
             moved = padded[:, most - down :, most - right :][:, : self.size, : self.size]
             cells = moved.reshape(len(images), self.grid, cell, self.grid, cell, 3)
             out[:, view] = np.rint(cells.mean((2, 4))).astype(np.uint8)
         return out
+
+    def encode_centre(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return (N, grid, grid, 3) uint8 of the pictures as they are."""
+        return PixelEncoder(self.size, 1, self.grid).encode(images)[:, 0]
 
     def dequantise(self, features: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return float32 of about unit variance."""

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from robot_rl.errors import LabelError
 from robot_rl.rewards.classifier import Classifier
-from robot_rl.rewards.features import FrameEncoder, features_of, fingerprint, labelled
+from robot_rl.rewards.features import FrameEncoder, features_of, labelled
 from robot_rl.rewards.head import HeadConfig, head_logits
 from robot_rl.rewards.labels import LabelledSet
 from robot_rl.rewards.scoring import (
@@ -78,7 +78,7 @@ def split(
 
 def linear(encoder: FrameEncoder) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Return the (C,) scale and offset by which an encoder's stored numbers are read."""
-    size = encoder.shape[3]
+    size = encoder.field.channels
     zero = np.asarray(encoder.dequantise(np.zeros((1, size), np.uint8)), np.float32)[0]
     one = np.asarray(encoder.dequantise(np.ones((1, size), np.uint8)), np.float32)[0]
     return one - zero, zero
@@ -149,13 +149,13 @@ def train_classifier(
     """
     began_s = time.monotonic()
     names, labels, episodes = labelled(frames)
-    features = features_of(frames, names, encoder, encoder_name, lambda done, n: progress("encoding", done, n))
+    features = features_of(frames, names, encoder, lambda done, n: progress("encoding", done, n))
     reading = linear(encoder)
     judged, weights = judge_unseen(features, names, labels, episodes, reading, config, progress)
     threshold = threshold_for(labels, judged.probability, false_positive_rate)
     made = Classifier(
-        weights=weights, encoder=encoder_name, mark=fingerprint(encoder),
-        cameras={n: (s[0], s[1], s[2]) for n, s in frames.cameras.items()}, view=encoder.shape[1:],
+        weights=weights, encoder=encoder_name, mark=encoder.field.encoder,
+        cameras={n: (s[0], s[1], s[2]) for n, s in frames.cameras.items()}, view=encoder.field.view_shape,
         scale=reading[0], offset=reading[1], temperature=judged.temperature, threshold=threshold, task=frames.task,
         facts={**tested(judged, threshold, false_positive_rate), "seconds": time.monotonic() - began_s},
     )  # fmt: skip
