@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 from robot_rl.errors import SpecError
 from robot_rl.geometry import tool_delta_into, tool_delta_inverse_into
 from robot_rl.robot import ArmCommand, Executed, ResetRequest, Robot, RobotState
-from robot_rl.specs import ImageField
+from robot_rl.specs import ImageField, ObservationSpec
 from robot_rl.task import Judge, Task
 from robot_rl.timing import is_real_time, timing_of
 
@@ -87,6 +87,15 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if self._state is None:
             raise SpecError("the environment was used before its first reset; call reset() first")
         return self._state
+
+    @property
+    def recorded_spec(self) -> ObservationSpec:
+        """What recorders write and viewers show of an observation; see `shown`."""
+        return self.observation_spec
+
+    def shown(self, observation: Observation) -> Observation:
+        """Return the newest observation as a person sees it: its pictures where a policy reads something else."""
+        return observation
 
     def connect(self) -> None:
         """Open the robot, unless that is done; raises `RobotError` when something that the task needs is missing."""

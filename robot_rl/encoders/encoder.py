@@ -9,8 +9,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from robot_rl.encoders.convert import find_trunk
+from robot_rl.encoders.networks import output_shape
 from robot_rl.encoders.program import Trunk
 from robot_rl.encoders.torch_trunk import TorchTrunk
+from robot_rl.encoders.weights import PACKAGES
 from robot_rl.errors import EncoderError
 from robot_rl.specs import FEATURE_OFFSET, FEATURE_SCALE, FeatureField
 
@@ -44,14 +46,7 @@ class Encoder:
     @property
     def field(self) -> FeatureField:
         """What an observation's specification says of it."""
-        height, width, channels = self.trunk.output
-        return FeatureField(
-            views=self.views,
-            height=height,
-            width=width,
-            channels=channels,
-            encoder=label(self.trunk.name, self.trunk.source),
-        )
+        return field_of(self.trunk, self.views)
 
     def encode(self, images: NDArray[np.uint8]) -> NDArray[np.uint8]:
         """Return (N, views, height, width, channels) uint8 features of (N, H, W, 3) uint8 pictures.
@@ -100,6 +95,22 @@ def shifted_views(image: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
     padded = np.pad(image, margin, mode="edge")
     for view, (dy, dx) in zip(out[1:], shifts + MAX_SHIFT, strict=True):
         view[:] = padded[dy : dy + height, dx : dx + width]
+
+
+def feature_field(name_or_path: str, size: int, views: int) -> FeatureField:
+    """Return what `load_encoder(...).field` says, without torch and without the weights of a packaged network."""
+    if name_or_path in PACKAGES:
+        height, width, channels = output_shape(name_or_path, size)
+        encoder = label(name_or_path, PACKAGES[name_or_path][1])
+        return FeatureField(views=views, height=height, width=width, channels=channels, encoder=encoder)
+    return field_of(find_trunk(name_or_path, size), views)
+
+
+def field_of(trunk: Trunk, views: int) -> FeatureField:
+    """Return what a specification says of a trunk's features."""
+    height, width, channels = trunk.output
+    encoder = label(trunk.name, trunk.source)
+    return FeatureField(views=views, height=height, width=width, channels=channels, encoder=encoder)
 
 
 def label(network: str, source: str) -> str:

