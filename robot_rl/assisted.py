@@ -207,6 +207,8 @@ class AssistedEnv:
                 info["reason"] = _SAID.get(verdict) or (STOPPED if "stop" in asked.buttons else PAUSED)
             elif verdict == "discard":
                 terminated, truncated, info["reason"] = False, True, _SAID["discard"]
+        if verdict and self.env.judge is not None:
+            self.env.judge.heard(verdict)
         info.update(source=source, requested_action=requested, verdict=verdict, operator_note=asked.note)
         self._show(observation, requested, reward, terminated, truncated, info, source, policy_version, value)
         return observation, reward, terminated, truncated, info
@@ -262,8 +264,8 @@ class AssistedEnv:
             return
         seen = StepSeen(
             observation=self.env.shown(observation), requested=requested, executed=info["executed_action"],
-            reward=float(reward), terminated=terminated, truncated=truncated, info=info, source=source, policy_version=policy_version,
-            value=value,
+            reward=float(reward), terminated=terminated, truncated=truncated, info=info, source=source,
+            policy_version=policy_version, value=value,
         )  # fmt: skip
         for watcher in self.watchers:
             watcher.step(seen)

@@ -153,6 +153,10 @@ class Judge(Protocol):
         """Judge the state that a step led to, and tell what else is known of it, as plain values."""
         ...
 
+    def heard(self, verdict: str) -> None:
+        """Hear what the operator said, "success", "failure" or "discard", of the state that was judged last."""
+        ...
+
     def close(self) -> None:
         """Let go of files. Safe to call twice; the next `begin` opens them again."""
         ...

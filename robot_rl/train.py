@@ -21,10 +21,12 @@ from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
 from robot_rl.errors import CheckpointError, ConfigError, MissingDependency
 from robot_rl.evaluate import POLICIES, evaluate, load_policy
-from robot_rl.jsonl import last_row, read_json, update_json, write_json_atomic, write_text_atomic
+from robot_rl.jsonl import last_row, read_json, read_jsonl, update_json, write_json_atomic, write_text_atomic
 from robot_rl.live import watch
 from robot_rl.metrics import METRICS_FILE, Latencies, write_evaluation
 from robot_rl.report import write_report
+from robot_rl.rewards.counts import judged_sentence, judged_summary
+from robot_rl.rewards.make import check_reward
 from robot_rl.runs import create_run, resolve_run
 from robot_rl.settings import Settings
 from robot_rl.stats import Summary
@@ -157,6 +159,7 @@ def _run(
     settings: Settings, folder: Path, stopping: Stopping, say: Say, options: Sequence[str], setup_s: float
 ) -> Outcome:
     outcome = Outcome(folder)
+    check_reward(settings.reward)
     session = int(read_json(folder / "run.json").get("sessions", 0))
     env = make_env(settings)
     try:
@@ -248,6 +251,12 @@ def _conclude(
         say(f"cloned start: {summary.sentence()}")
     seconds["evaluation"] = time.monotonic() - began_s
     demos = read_json(folder / "demos" / "demos.json")
+    judged = {"practice": judged_summary(read_jsonl(folder / "episodes.jsonl"))}
+    if outcome.summary is not None:
+        judged["evaluation"] = judged_summary(read_jsonl(folder / "eval-final.jsonl"))
+    for when, found in judged.items():
+        if found:
+            say(f"{when}: {judged_sentence(found)}")
     outcome.facts = {
         "task": env.task.name,
         "seed": settings.seed,
@@ -259,6 +268,7 @@ def _conclude(
         "demos_median_s": demos.get("median_s"),
         "clone_successes": None if summary is None else summary.successes,
         "clone_n": None if summary is None else summary.n,
+        **({"judged": judged} if any(judged.values()) else {}),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
     write_json_atomic(folder / "summary.json", outcome.facts)

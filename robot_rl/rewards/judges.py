@@ -46,6 +46,10 @@ class Keeper(Protocol):
         """See a judged frame."""
         ...
 
+    def heard(self, verdict: str) -> None:
+        """Hear a person's word on the frame that was seen last."""
+        ...
+
     def close(self) -> None:
         """Let go of files."""
         ...
@@ -76,6 +80,9 @@ class HumanJudge:
         """Leave the verdict to the operator."""
         return Outcome(0.0, False, False), {"truth": truth_of(self._task, state)}
 
+    def heard(self, verdict: str) -> None:
+        """The verdict is all that there is already."""
+
     def close(self) -> None:
         """There are no files."""
 
@@ -87,7 +94,7 @@ class ClassifierJudge:
         task: For the ground truth beside it.
         config: Settings; `path` and `stages` are read here and again whenever they change.
         encode: Makes the shared encoder for a classifier: its name of a trunk, and the size of the pictures.
-        keeper: Keeps frames, if any are kept.
+        keeper: Keeps frames, if any are kept; may be set later.
 
     Raises:
         CheckpointError: A classifier is missing, damaged, or of another encoder than the first.
@@ -97,7 +104,7 @@ class ClassifierJudge:
         self, task: Task, config: RewardConfig, encode: Callable[[Classifier], SharedEncoder],
         keeper: Keeper | None = None,
     ) -> None:  # fmt: skip
-        self._task, self._config, self._make, self._keeper = task, config, encode, keeper
+        self._task, self._config, self.keeper = task, config, keeper
         self._files = [_Watched(Path(path)) for path in (*config.stages, config.path)]
         self._encoder = encode(self.classifiers[-1])
         self._recent: deque[bool] = deque(maxlen=config.confirm[1])
@@ -114,8 +121,8 @@ class ClassifierJudge:
             file.refresh(self.classifiers[-1])
         self._stage = 0
         self._recent.clear()
-        if self._keeper is not None:
-            self._keeper.begin()
+        if self.keeper is not None:
+            self.keeper.begin()
 
     def outcome(self, state: RobotState) -> tuple[Outcome, dict[str, Any]]:
         """Judge the pictures of a step.
@@ -145,14 +152,19 @@ class ClassifierJudge:
             "truth": truth_of(self._task, state), "probability": p, "positive": positive, "success": success,
             "stage": stage, "last": last,
         }  # fmt: skip
-        if self._keeper is not None:
-            self._keeper.see(state, told)
+        if self.keeper is not None:
+            self.keeper.see(state, told)
         return Outcome(reward, success, success, SEEN if success else ""), told
+
+    def heard(self, verdict: str) -> None:
+        """Keep what a person says of the newest frame."""
+        if self.keeper is not None:
+            self.keeper.heard(verdict)
 
     def close(self) -> None:
         """Let go of files."""
-        if self._keeper is not None:
-            self._keeper.close()
+        if self.keeper is not None:
+            self.keeper.close()
 
 
 class _Watched:

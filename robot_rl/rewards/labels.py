@@ -51,6 +51,7 @@ class Frame:
         truth: What a twin knows; None where nobody knows.
         score: The probability of success that a classifier gave when it was kept, if one did.
         given: The label at first, before anybody changed it.
+        kind: Of a frame of practice: "claim" of a classifier, or a success that it "missed"; else empty.
     """
 
     name: str
@@ -62,6 +63,7 @@ class Frame:
     truth: bool | None = None
     score: float | None = None
     given: Label = None
+    kind: str = ""
 
 
 class LabelledSet:
@@ -141,7 +143,7 @@ class LabelledSet:
 
     def add(
         self, episode: str, step: int, pictures: Mapping[str, Picture], label: Label, by: str,
-        truth: bool | None = None, score: float | None = None,
+        truth: bool | None = None, score: float | None = None, kind: str = "",
     ) -> Frame:  # fmt: skip
         """Add a frame; after this a kill cannot lose it. One that is there already is left as it is.
 
@@ -172,13 +174,13 @@ class LabelledSet:
                 _write_whole(self._path(name, camera), encode(pictures[camera], "png"))
         frame = Frame(
             name=name, episode=episode, step=step, label=label, by=by, when=_now(), truth=truth, score=score,
-            given=label,
+            given=label, kind=kind,
         )  # fmt: skip
         if self._rows is None:
             self._rows = JsonlFile(self.folder / FRAMES)
         self._rows.append({
             "frame": name, "episode": episode, "step": step, "label": label, "by": by, "when": frame.when,
-            "truth": truth, "score": score,
+            "truth": truth, "score": score, "kind": kind,
         })  # fmt: skip
         self._frames[name] = frame
         return frame
@@ -278,7 +280,7 @@ def _frame(row: Mapping[str, Any]) -> Frame | None:
     return Frame(
         name=name, episode=str(row.get("episode", name.partition("/")[0])), step=int(row.get("step", 0)), label=label,
         by=str(row.get("by", "")), when=str(row.get("when", "")), truth=None if truth is None else bool(truth),
-        score=None if score is None else float(score), given=label,
+        score=None if score is None else float(score), given=label, kind=str(row.get("kind", "")),
     )  # fmt: skip
 
 

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -103,6 +105,6 @@ def test_points_for_stricter_rates_pass_less() -> None:
     points = operating_points(labels, scores, (0.0, 0.01, 0.05, 0.2))
     assert points[0].counts.false_positive == 0
     assert points[0].false_positive.high > 0.0  # none of 500 is not never
-    for strict, loose in zip(points[:-1], points[1:], strict=True):
+    for strict, loose in itertools.pairwise(points):
         assert strict.threshold >= loose.threshold
         assert strict.counts.true_positive <= loose.counts.true_positive

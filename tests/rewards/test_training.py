@@ -15,7 +15,7 @@ from robot_rl.rewards.labels import LabelledSet
 from robot_rl.rewards.pixels import PixelEncoder
 from robot_rl.rewards.training import judge_unseen, linear, split, train_classifier
 
-CONFIG = HeadConfig(steps=100, folds=3, hidden=16, embeddings=4, batch=32)
+CONFIG = HeadConfig(steps=60, folds=3, hidden=16, embeddings=4, batch=32, learning_rate=3e-3)
 ENCODER = PixelEncoder(SIZE, views=2)
 
 
@@ -119,7 +119,7 @@ def test_unseen_means_unseen(frames: LabelledSet) -> None:
     centre = rng.integers(0, 256, (20, 1, 4, 4, 3)).repeat(12, 0)
     noise = np.clip(centre + rng.integers(-3, 4, (n, 1, 4, 4, 3)), 0, 255).astype(np.uint8)
     reading = linear(ENCODER)
-    config = HeadConfig(steps=100, folds=3, hidden=16, embeddings=4, batch=32)
+    config = HeadConfig(steps=60, folds=3, learning_rate=1e-2, hidden=16, embeddings=4, batch=32)
     judged, weights = judge_unseen({"front": noise}, [str(i) for i in range(n)], labels, episodes, reading, config)
     by_heart = head_logits(weights, ("front",), {"front": noise[:, 0] * reading[0] + reading[1]})
     assert ((by_heart > 0) == labels).mean() > 0.9
