@@ -75,6 +75,7 @@ def start_run(
         **facts: More for `run.json`.
     """
     settings = composed.settings()
+    check_reward(settings.reward)
     for name in settings.warm_start:
         warm_start.check(resolve_run(name, Path(settings.runs)), composed.task)
     return create_run(
@@ -159,7 +160,6 @@ def _run(
     settings: Settings, folder: Path, stopping: Stopping, say: Say, options: Sequence[str], setup_s: float
 ) -> Outcome:
     outcome = Outcome(folder)
-    check_reward(settings.reward)
     session = int(read_json(folder / "run.json").get("sessions", 0))
     env = make_env(settings)
     try:

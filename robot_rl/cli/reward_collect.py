@@ -19,7 +19,7 @@ EXAMPLES = """\
   robot-rl reward collect sets/cube task=pick_cube robot.cameras=[front,wrist] operator=keyboard
   robot-rl reward collect sets/cube task=pick_cube robot.cameras=[front,wrist] operator=near_misses --labels truth
   robot-rl reward collect sets/cube --from runs/my_run
-  robot-rl reward collect sets/cube --from runs/my_run/episodes/000012.mcap --mark 0-40=failure,55-60=success
+  robot-rl reward collect sets/cube --from runs/my_run/episodes/000012.mcap --mark 0-40:failure,55-60:success
 """
 SETTINGS = """\
   task=pick_cube            the task

@@ -11,7 +11,7 @@ from robot_rl.episodes.reader import Episode
 from robot_rl.errors import ConfigError, LabelError
 from robot_rl.rewards.labels import LabelledSet
 
-_MARK = re.compile(r"(\d+)(?:-(\d+))?=(success|failure)")
+_MARK = re.compile(r"(\d+)(?:-(\d+))?:(success|failure)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,7 +37,7 @@ class Taking:
 
 
 def parse_marks(text: str) -> tuple[tuple[int, int, int], ...]:
-    """Return the ranges in words such as "0-40=failure,55-60=success".
+    """Return the ranges in words such as "0-40:failure,55-60:success".
 
     Raises:
         ConfigError: A part is no range.
@@ -47,7 +47,7 @@ def parse_marks(text: str) -> tuple[tuple[int, int, int], ...]:
         found = _MARK.fullmatch(part)
         if found is None or (found[2] is not None and int(found[2]) < int(found[1])):
             raise ConfigError(
-                f"'{part}' marks nothing; write FIRST-LAST=success or =failure, such as 0-40=failure,55-60=success"
+                f"'{part}' marks nothing; write FIRST-LAST:success or :failure, such as 0-40:failure,55-60:success"
             )
         out.append((int(found[1]), int(found[2] or found[1]), int(found[3] == "success")))
     return tuple(out)

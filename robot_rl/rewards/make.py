@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from robot_rl.env import RobotEnv
+from robot_rl.errors import ConfigError
 from robot_rl.rewards.classifier import Classifier, load_classifier
 from robot_rl.rewards.features import FrameEncoder, open_encoder, size_of
 from robot_rl.rewards.harvest import ClaimKeeper
@@ -23,12 +24,14 @@ def make_judge(config: RewardConfig, task: Task, beside: RememberingEncoder | No
         beside: The policy's encoder, which is shared if it is the classifier's too.
 
     Raises:
-        CheckpointError: A classifier is missing, damaged, or does not fit the encoder.
+        ConfigError: No classifier is named.
+        CheckpointError: One is missing, damaged, or does not fit the encoder.
     """
     if config.source == "truth":
         return None
     if config.source == "human":
         return HumanJudge(task)
+    check_reward(config)
 
     def encoder_for(classifier: Classifier) -> RememberingEncoder:
         if beside is not None and beside.field.encoder == classifier.mark:
@@ -41,10 +44,21 @@ def make_judge(config: RewardConfig, task: Task, beside: RememberingEncoder | No
 
 
 def check_reward(config: RewardConfig) -> None:
-    """Raise `CheckpointError` now if a classifier of the settings cannot be read, before anything is started."""
-    if config.source == "classifier":
-        for path in (*config.stages, config.path):
-            load_classifier(Path(path))
+    """See that what judges is there, before anything is started.
+
+    Raises:
+        ConfigError: A classifier shall judge, and none is named.
+        CheckpointError: One is missing or damaged.
+    """
+    if config.source != "classifier":
+        return
+    if not config.path:
+        raise ConfigError(
+            "reward.path is empty; reward=classifier needs the file of a classifier, such as "
+            "reward.path=sets/cube/classifier.ckpt (make one with: robot-rl reward train SET)"
+        )
+    for path in (*config.stages, config.path):
+        load_classifier(Path(path))
 
 
 def keep_claims(env: RobotEnv, config: RewardConfig, run: Path, index: int = 0) -> None:

@@ -82,11 +82,6 @@ class RewardConfig:
     def __post_init__(self) -> None:
         if self.source not in ("truth", "classifier", "human"):
             raise ConfigError(f"reward.source is '{self.source}'; allowed: truth, classifier, human")
-        if self.source == "classifier" and not self.path:
-            raise ConfigError(
-                "reward.path is empty; reward=classifier needs the file of a classifier, such as "
-                "reward.path=sets/cube/classifier.ckpt (make one with: robot-rl reward train SET)"
-            )
         k, n = self.confirm
         if not 1 <= k <= n <= 50:
             raise ConfigError(f"reward.confirm is {list(self.confirm)}; it must be k and n with 1 <= k <= n <= 50")

@@ -318,7 +318,6 @@ def test_a_picture_that_policy_and_classifier_look_at_is_encoded_once() -> None:
 @pytest.mark.parametrize(
     ("settings", "sentence"),
     [
-        ({"source": "classifier"}, "reward.path is empty"),
         ({"confirm": (3, 2)}, "k and n with 1 <= k <= n"),
         ({"threshold": 1.0}, "0 to below 1"),
         ({"source": "oracle"}, "allowed: truth, classifier, human"),
@@ -341,5 +340,5 @@ def test_settings_come_from_the_command_line(tmp_path: Path) -> None:
     assert compose(["reward=human"]).settings().reward.source == "human"
     assert compose([]).settings().reward.source == "truth"
     with pytest.raises(ConfigError, match=r"reward.path is empty"):
-        compose(["reward=classifier"]).settings()
+        make_judge(compose(["reward=classifier"]).settings().reward, PickCube())
     assert isinstance(make_judge(chosen, PickCube()), ClassifierJudge)
