@@ -111,7 +111,8 @@ def progress() -> Callable[[str, int, int], None]:
         if what not in began:
             began[what] = now_s  # the first word comes after the first piece: it only starts the clock
             first[what] = done
-            return
+            if done < n:
+                return
         if now_s - last_s >= SHOW_S or done == n:
             last_s = now_s
             pieces = max(done - first[what], 1)

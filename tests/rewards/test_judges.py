@@ -12,6 +12,7 @@ from robot_rl.assisted import AssistedEnv
 from robot_rl.env import RobotEnv
 from robot_rl.errors import CheckpointError, ConfigError, RobotError
 from robot_rl.operator import Button, OperatorInput
+from robot_rl.report_reward import reward
 from robot_rl.rewards.classifier import Classifier, load_classifier, save_classifier
 from robot_rl.rewards.counts import JudgedCounts, judged_sentence, judged_summary
 from robot_rl.rewards.harvest import ClaimKeeper, harvest
@@ -23,6 +24,7 @@ from robot_rl.rewards.pixels import PixelEncoder
 from robot_rl.rewards.settings import GeometricGuard, RewardConfig
 from robot_rl.rewards.shared import RememberingEncoder
 from robot_rl.robot import ArmCommand, Executed, ResetRequest, RobotState
+from robot_rl.run_data import RunData
 from robot_rl.specs import ImageField
 from robot_rl_tasks.pick_cube import PickCube
 
@@ -293,6 +295,11 @@ def test_counts_compare_the_judge_with_the_truth_of_each_frame(tmp_path: Path) -
     assert (found["claims"], found["false_claims"], found["true_successes"], found["false_positives"]) == (2, 1, 1, 4)
     assert "claimed 2 successes in 2 episodes, 1 of them false" in judged_sentence(found)
     assert judged_summary([{"success": True}]) == {}
+    run = RunData(folder=tmp_path, episodes=rows)
+    told = reward(run)
+    assert "4 of 5 (at most" in told
+    assert "1 of 2 (95 % interval" in told
+    assert reward(RunData(folder=tmp_path, episodes=[{"success": True}])) == ""
 
 
 def test_a_picture_that_policy_and_classifier_look_at_is_encoded_once() -> None:

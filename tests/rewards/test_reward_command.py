@@ -8,7 +8,16 @@ from labelled_pictures import CAMERAS, fill
 
 from robot_rl.cli import main
 from robot_rl.rewards.classifier import load_classifier
+from robot_rl.errors import MissingDependency
 from robot_rl.rewards.labels import LabelledSet
+from robot_rl_sim.gl import require_gl
+
+REASON = ""
+try:
+    require_gl()
+except MissingDependency as error:
+    REASON = str(error)
+needs_gl = pytest.mark.skipif(bool(REASON), reason=REASON)
 
 
 @pytest.fixture
@@ -71,10 +80,10 @@ def test_a_mistake_is_answered_with_one_sentence(
 
 
 @pytest.mark.gl
+@needs_gl
 def test_near_misses_are_collected_in_the_twin_and_a_kill_goes_on(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    pytest.importorskip("mujoco")
     where = tmp_path / "cubes"
     words = ["reward", "collect", str(where), "task=pick_cube", "robot.cameras=[front]", "robot.image_size=32"]
     words += ["operator=near_misses", "--labels", "truth", "--successes", "2", "--every", "4", "task.max_steps=40"]
