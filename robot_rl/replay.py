@@ -147,8 +147,9 @@ class Replay:
         Returns:
             state (n, S), action (n, A), reward (n,), discount (n,), next_state (n, S), demo (n,), all float32, and
             `image/<camera>`, `next_image/<camera>` (n, H, W, 3) uint8, or (n, h, w, channels) features of one view,
-            drawn for each of them. The value target is reward + discount * value of the next state; demo is what the step weighs in the clone loss: 0 where the policy acted, 1 where an
-            expert demonstrated, `human_weight` where a person took over.
+            drawn for each of them. The value target is reward + discount * value of the next state; demo is what the
+            step weighs in the clone loss: 0 where the policy acted, 1 where an expert demonstrated, `human_weight`
+            where a person took over.
         """
         return {k: v[0] for k, v in self.sample_groups(rng, 1, n).items()}
 

@@ -18,6 +18,8 @@ from robot_rl.specs import FEATURE_OFFSET, FEATURE_SCALE, FeatureField
 
 MAX_SHIFT = 4
 """Pixels by which a view is shifted at most on each axis, as in DrQ."""
+SHIFTS = (2 * MAX_SHIFT + 1) ** 2 - 1
+"""How many ways there are to shift a view."""
 VIEWS = 5
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -33,8 +35,11 @@ class Encoder:
     """
 
     def __init__(self, trunk: Trunk, views: int = VIEWS, run: Run | None = None) -> None:
-        if views < 1:
-            raise EncoderError(f"views is {views}; it must be at least 1, the picture as it is")
+        if not 1 <= views <= SHIFTS + 1:
+            raise EncoderError(
+                f"views is {views}; allowed are 1, the picture as it is, to {SHIFTS + 1}, with all its shifts. "
+                "Set obs.views"
+            )
         self.trunk, self.views = trunk, views
         self._run = TorchTrunk(trunk) if run is None else run
 
@@ -84,17 +89,19 @@ class Encoder:
 
 
 def shifted_views(image: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
-    """Fill (views, H, W, 3) with an (H, W, 3) picture and copies that are shifted over their repeated edges."""
+    """Fill (views, H, W, 3) with an (H, W, 3) picture and copies, each shifted otherwise over their repeated edges."""
     out[0] = image
     if len(out) == 1:
         return
     height, width = image.shape[:2]
     rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(image).data))
-    shifts = rng.integers(-MAX_SHIFT, MAX_SHIFT + 1, (len(out) - 1, 2))
+    numbers = rng.choice(SHIFTS, len(out) - 1, replace=False)
+    numbers += numbers >= SHIFTS // 2  # the one in the middle is no shift
     margin = ((MAX_SHIFT, MAX_SHIFT), (MAX_SHIFT, MAX_SHIFT), (0, 0))
     padded = np.pad(image, margin, mode="edge")
-    for view, (dy, dx) in zip(out[1:], shifts + MAX_SHIFT, strict=True):
-        view[:] = padded[dy : dy + height, dx : dx + width]
+    for view, number in zip(out[1:], numbers, strict=True):
+        y, x = divmod(int(number), 2 * MAX_SHIFT + 1)
+        view[:] = padded[y : y + height, x : x + width]
 
 
 def feature_field(name_or_path: str, size: int, views: int) -> FeatureField:

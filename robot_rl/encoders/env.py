@@ -27,9 +27,8 @@ class EncodedEnv(RobotEnv):
         robot, task, images, render_camera, render_mode: As for `RobotEnv`.
         encoder: The frozen network.
 
-    Attributes:
-        learning: Whether anything is learnt from what is seen. If not, shifted views are not made: all views are then
-            the picture as it is, which is all that acting reads, and a step takes a fifth of the time.
+    While nothing is `learning` from it no shifted views are made. All views are then the picture as it is, which is all
+    that acting reads, and encoding takes a fifth of the time.
     """
 
     def __init__(
@@ -41,7 +40,6 @@ class EncodedEnv(RobotEnv):
         super().__init__(robot, task, images, render_camera, render_mode)
         self._encoder = encoder
         self._pictures = self.observation_spec
-        self.learning = True
         field = encoder.field
         self.observation_spec = dataclasses.replace(self._pictures, images=dict.fromkeys(images, field))
         spaces: dict[str, gymnasium.Space[Any]] = {
