@@ -22,6 +22,7 @@ from robot_rl.errors import ConfigError
 from robot_rl.link import ActorSide
 from robot_rl.messages import SOURCES, Source, StepBlock
 from robot_rl.policy import NumpyPolicy
+from robot_rl.rewards.counts import JudgedCounts
 from robot_rl.timing import Histogram, RateCheck, told
 
 
@@ -87,6 +88,7 @@ class Episode:
         self.first_intervention = -1
         self.guard: Counter[str] = Counter()
         self.timing: dict[str, Histogram] = {}
+        self.judged = JudgedCounts()
         self._helped = False  # whether a person acted in the newest step
         self._t0_s = time.monotonic()
 
@@ -146,6 +148,7 @@ class Episode:
         if info.get("verdict"):
             facts["verdict"] = str(info["verdict"])
         facts.update({f"guard/{name}": count for name, count in self.guard.items()})
+        facts.update(self.judged.facts())
         facts.update({f"timing/{name}": value for name, value in told(self.timing).items()})
         return self._block(observation, terminated, facts)
 
@@ -268,6 +271,7 @@ class Actor:
         if self._sink is not None:
             self._sink.step(stepped, policy.version)
         episode.guard.update(info["guard_events"])
+        episode.judged.add(info)
         self.timing = info.get("timing", {})
         episode.time(self.timing)
         episode.add(before, info["executed_action"], float(reward), info["source"], policy.version)

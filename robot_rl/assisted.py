@@ -112,14 +112,20 @@ class AssistedEnv:
         env: The environment.
         operator: The person.
         watchers: What is shown every step.
+        verdicts_end: Whether "success" and "failure" end the episode. Where pictures are labelled they only say what
+            is seen, and stand in `info["verdict"]`.
 
     Attributes:
         paused: Whether the operator wants to wait: loops call `poll` until it is False, and begin no episode.
         attended: Whether there is anybody or anything that can act or speak here; False only for `Nobody` unwatched.
     """
 
-    def __init__(self, env: RobotEnv, operator: Operator | None = None, watchers: Sequence[Watcher] = ()) -> None:
+    def __init__(
+        self, env: RobotEnv, operator: Operator | None = None, watchers: Sequence[Watcher] = (),
+        verdicts_end: bool = True,
+    ) -> None:  # fmt: skip
         self.env, self.operator, self.watchers = env, Nobody() if operator is None else operator, tuple(watchers)
+        self._verdicts_end = verdicts_end
         self.attended = not isinstance(self.operator, Nobody) or bool(self.watchers)
         self.paused = False
         self.note = ""
@@ -191,7 +197,7 @@ class AssistedEnv:
         observation, reward, terminated, truncated, info = self.env.step(requested)
         said: tuple[Verdict, ...] = tuple(v for v in _SAID if v in asked.buttons)
         verdict: Verdict = said[0] if said else ""
-        if verdict in ("success", "failure"):
+        if verdict in ("success", "failure") and self._verdicts_end:
             terminated, truncated = True, False
             reward = max(reward, SUCCESS_REWARD) if verdict == "success" else 0.0 if info["success"] else reward
             info["success"], info["reason"] = verdict == "success", _SAID[verdict]
@@ -201,6 +207,8 @@ class AssistedEnv:
                 info["reason"] = _SAID.get(verdict) or (STOPPED if "stop" in asked.buttons else PAUSED)
             elif verdict == "discard":
                 terminated, truncated, info["reason"] = False, True, _SAID["discard"]
+        if verdict and self.env.judge is not None:
+            self.env.judge.heard(verdict)
         info.update(source=source, requested_action=requested, verdict=verdict, operator_note=asked.note)
         self._show(observation, requested, reward, terminated, truncated, info, source, policy_version, value)
         return observation, reward, terminated, truncated, info

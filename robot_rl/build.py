@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
+from typing import Any, cast
 
 from robot_rl.env import RobotEnv
+from robot_rl.rewards.make import make_judge
+from robot_rl.rewards.shared import RememberingEncoder
 from robot_rl.settings import Settings
 from robot_rl.specs import CameraField, ImageField, ObservationSpec
 from robot_rl.task import Task
@@ -20,14 +23,23 @@ def make_env(settings: Settings, render_mode: str | None = "rgb_array", encode: 
         encode: Whether pictures become features where the settings say so; recording keeps the pictures.
     """
     task, images = settings.task.make(), images_of(settings)
-    obs = settings.obs
+    obs, reward = settings.obs, settings.reward
     if not (encode and obs.encoder):
-        return RobotEnv(settings.robot.make(task), task, images=images, render_mode=render_mode)
+        judge = make_judge(reward, task)
+        return RobotEnv(settings.robot.make(task), task, images=images, render_mode=render_mode, judge=judge)
     from robot_rl.encoders.encoder import load_encoder
     from robot_rl.encoders.env import EncodedEnv
 
     encoder = load_encoder(obs.encoder, _image_size(settings), obs.views)
-    return EncodedEnv(settings.robot.make(task), task, images, encoder, render_mode=render_mode)
+    if reward.source != "classifier":
+        env = EncodedEnv(settings.robot.make(task), task, images, encoder, render_mode=render_mode)
+        env.judge = make_judge(reward, task)
+        return env
+    shared = RememberingEncoder(encoder)
+    env = EncodedEnv(settings.robot.make(task), task, images, cast(Any, shared), render_mode=render_mode)
+    shared.whole = lambda: env.learning  # then the policy will want the shifted views of the same picture
+    env.judge = make_judge(reward, task, shared)
+    return env
 
 
 def observed(settings: Settings, task: Task) -> ObservationSpec:

@@ -87,6 +87,7 @@ def record_episode(
         action = expert.action(env.robot_state)
         following, reward, terminated, truncated, info = env.step(action)
         episode.guard.update(info["guard_events"])
+        episode.judged.add(info)
         timing = info.get("timing", {})
         episode.time(timing)
         if check is not None and "period_ms" in timing:

@@ -20,7 +20,7 @@ from robot_rl.geometry import tool_delta_into, tool_delta_inverse_into
 from robot_rl.messages import StepBlock
 from robot_rl.robot import ArmCommand, Executed, ResetRequest, Robot, RobotState
 from robot_rl.specs import ImageField, ObservationSpec
-from robot_rl.task import Task
+from robot_rl.task import Judge, Task
 from robot_rl.timing import is_real_time, timing_of
 
 SWITCH_S = 0.0005
@@ -40,6 +40,7 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         task: What is to be done.
         images: The cameras to include, with the sizes of their pictures; none learns from state alone.
         render_camera: Camera of `render()`.
+        judge: What says reward and success in the place of the task, such as a classifier of pictures.
 
     Attributes:
         request: Where the last reset was asked to begin; None before the first.
@@ -50,9 +51,9 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     def __init__(
         self, robot: Robot, task: Task, images: Mapping[str, ImageField] | None = None, render_camera: str = "video",
-        render_mode: str | None = None,
+        render_mode: str | None = None, judge: Judge | None = None,
     ) -> None:  # fmt: skip
-        self.robot, self.task, self.cameras = robot, task, tuple(images or ())
+        self.robot, self.task, self.cameras, self.judge = robot, task, tuple(images or ()), judge
         self.observation_spec = dataclasses.replace(task.observation_spec, images=dict(images or {}))
         self.render_mode, self._render_camera = render_mode, render_camera
         spec = task.action_spec
@@ -127,6 +128,8 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         state: RobotState = restore(given["snapshot"]) if restore is not None else self.robot.reset(request)
         self._state = state
         self._step = 0
+        if self.judge is not None:
+            self.judge.begin()
         return self._observation(state), {}
 
     def step(self, action: NDArray[np.floating]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
@@ -136,7 +139,8 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             action: (A,) in [-1, 1]; values outside are clipped, and the clipped action is the executed one.
 
         Returns:
-            Observation, reward, terminated (the task ended), truncated (the clock or the guard ended), info.
+            Observation, reward, terminated (the task ended), truncated (the clock or the guard ended), info. With a
+            judge all of these are its word, and info["judged"] holds what it told beside that.
         """
         before = self.robot_state
         requested = np.asarray(action, np.float32)
@@ -146,7 +150,11 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         executed = self.robot.command(self._to_command(requested, before))
         state = self._state = self.robot.observe()
         self._step += 1
-        outcome = self.task.outcome(state)
+        if self.judge is None:
+            outcome, judged = self.task.outcome(state), {}
+        else:
+            outcome, told = self.judge.outcome(state)
+            judged = {"judged": told}
         truncated = not outcome.terminated and (executed.stopped or self._step >= self.task.max_steps)
         taken = requested if not executed.events else self._from_executed(requested, executed, before)
         info: dict[str, Any] = {
@@ -155,6 +163,7 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             "guard_events": executed.events,
             "reason": outcome.reason
             or ((executed.reason or "stopped") if executed.stopped else "time limit" if truncated else ""),
+            **judged,
         }
         if self.real_time:
             info["timing"] = timing_of(self.robot)
@@ -203,4 +212,6 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def close(self) -> None:
         """Hold and release the robot. A later reset connects to it again."""
         self._connected = False
+        if self.judge is not None:
+            self.judge.close()
         self.robot.close()

@@ -38,6 +38,10 @@ class StorageError(RobotRLError):
     """Writing to disk failed; what was saved before is intact."""
 
 
+class LabelError(RobotRLError):
+    """A set of labelled pictures is missing, damaged, or does not fit what is asked of it."""
+
+
 class RobotError(RobotRLError):
     """A robot, driver or twin cannot do what was asked."""
 

@@ -22,6 +22,7 @@ from robot_rl.messages import Policy
 from robot_rl.metrics import Latencies
 from robot_rl.patience import POLL_S, begin_episode
 from robot_rl.policy import NumpyPolicy
+from robot_rl.rewards.counts import JudgedCounts
 from robot_rl.specs import ActionSpec, ObservationSpec
 from robot_rl.timing import Histogram, told
 from robot_rl.video import VideoWriter, episode_caption
@@ -132,6 +133,7 @@ def _episode(
     period = period_s(env.env)
     steps, reward_sum, guard = 0, 0.0, {}
     timing: dict[str, Histogram] = {}
+    judged = JudgedCounts()
     while True:
         if film is not None:
             film.add(number, steps * period)
@@ -139,6 +141,7 @@ def _episode(
             policy.act(observation, rng), policy_version=policy.version
         )
         steps, reward_sum = steps + 1, reward_sum + float(reward)
+        judged.add(info)
         for event in info["guard_events"]:
             guard[event] = guard.get(event, 0) + 1
         for name, value in info.get("timing", {}).items():
@@ -159,6 +162,7 @@ def _episode(
         "policy_version": policy.version,
         "guard": guard,
         "seed": seed,
+        **judged.facts(),
         **({"timing": told(timing)} if timing else {}),
     }
 

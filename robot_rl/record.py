@@ -128,7 +128,7 @@ class Recording:
         self._limit = math.ceil(config.time_s / inner.period_s) if config.time_s else task.max_steps
         self._paced = config.source == "human" and not inner.real_time
         self._seed = seed
-        self._hold = _Hold(task.action_spec)
+        self._hold = Hold(task.action_spec)
         self._rate = RateCheck(inner.period_s, config.rate_tolerance)
         self._timer = LoopTimer(inner.period_s)
         self.progress = Progress(n=config.n)
@@ -324,7 +324,7 @@ class Recording:
         return f". {done} of {self.config.n} demonstrations are safe in {self.folder}; the same command goes on"
 
 
-class _Hold:
+class Hold:
     """The action that leaves the arm where it is and the gripper as it was told last."""
 
     def __init__(self, spec: ActionSpec) -> None:
@@ -333,12 +333,15 @@ class _Hold:
         self._choices = spec.discrete.get("gripper")
 
     def begin(self, state: RobotState) -> None:
+        """Keep to what the gripper does when an episode begins."""
         if self._gripper is not None and self._choices is not None:
             self._action[self._gripper] = self._choices.value(1 if state.gripper_closing else 0)
 
     def take(self, executed: NDArray[np.float32]) -> None:
+        """Keep to what the gripper was told in an action that was executed."""
         if self._gripper is not None:
             self._action[self._gripper] = executed[self._gripper]
 
     def action(self) -> NDArray[np.float32]:
+        """Return the (A,) action."""
         return self._action.copy()

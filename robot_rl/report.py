@@ -22,6 +22,7 @@ from robot_rl.report_html import (
     share,
     text,
 )
+from robot_rl.report_reward import reward
 from robot_rl.run_data import RunData, column, guard_counts, load_run
 from robot_rl.stats import (
     Summary,
@@ -54,6 +55,7 @@ def write_report(run_folder: Path) -> Path:
         ),
         section("Practice", sections.practice(run, demo_s), empty="No practice episode is finished yet."),
         section("Interventions", sections.interventions(run)),
+        section("Reward", reward(run)),
         section("Guard", sections.guard(run)),
         section("Learner", sections.learner(run), empty="The learner has written no metrics yet."),
         section("Timing", sections.timing(run), empty="No timing was recorded yet."),

@@ -12,6 +12,7 @@ from robot_rl.cell import Cell
 from robot_rl.errors import ConfigError
 from robot_rl.learner import LearnerConfig
 from robot_rl.link import LinkConfig
+from robot_rl.rewards.settings import RewardConfig
 from robot_rl.typed import Target
 
 PRIVATE_IPC = "ipc://"
@@ -141,6 +142,7 @@ class Settings:
         task, robot, expert: What is to be done, with what, and who demonstrates it.
         operator: The person beside the robot; `operator.make(task)` gives a `robot_rl.operator.Operator`.
         obs: What a policy sees.
+        reward: What says reward and success: the task, a classifier of pictures, or a person.
         cell: Where the robot stands; kept with the run. The arm's own node is told it too, and enforces its bounds.
         name: Name of the run's folder; task and time when empty.
         runs: Folder of all runs.
@@ -172,6 +174,7 @@ class Settings:
     algorithm: Literal["rlpd", "bc", "hgdagger"] = "rlpd"
     live: Literal["auto", "off"] = "auto"
     obs: ObsConfig = field(default_factory=ObsConfig)
+    reward: RewardConfig = field(default_factory=RewardConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     actor: ActorConfig = field(default_factory=ActorConfig)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -142,6 +142,26 @@ class Task(Protocol):
         ...
 
 
+class Judge(Protocol):
+    """What says of a step whether it is a success, in the place of the task: a classifier, or a person."""
+
+    def begin(self) -> None:
+        """An episode begins."""
+        ...
+
+    def outcome(self, state: RobotState) -> tuple[Outcome, dict[str, Any]]:
+        """Judge the state that a step led to, and tell what else is known of it, as plain values."""
+        ...
+
+    def heard(self, verdict: str) -> None:
+        """Hear what the operator said, "success", "failure" or "discard", of the state that was judged last."""
+        ...
+
+    def close(self) -> None:
+        """Let go of files. Safe to call twice; the next `begin` opens them again."""
+        ...
+
+
 class Expert(Protocol):
     """A scripted source of demonstrations for a twin."""
 
@@ -173,6 +193,7 @@ __all__ = [
     "EpisodeInfo",
     "Expert",
     "Geom",
+    "Judge",
     "Limits",
     "Outcome",
     "ResetRequest",

@@ -21,10 +21,12 @@ from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
 from robot_rl.errors import CheckpointError, ConfigError, MissingDependency
 from robot_rl.evaluate import POLICIES, evaluate, load_policy
-from robot_rl.jsonl import last_row, read_json, update_json, write_json_atomic, write_text_atomic
+from robot_rl.jsonl import last_row, read_json, read_jsonl, update_json, write_json_atomic, write_text_atomic
 from robot_rl.live import watch
 from robot_rl.metrics import METRICS_FILE, Latencies, write_evaluation
 from robot_rl.report import write_report
+from robot_rl.rewards.counts import judged_sentence, judged_summary
+from robot_rl.rewards.make import check_reward
 from robot_rl.runs import create_run, resolve_run
 from robot_rl.settings import Settings
 from robot_rl.stats import Summary
@@ -73,6 +75,7 @@ def start_run(
         **facts: More for `run.json`.
     """
     settings = composed.settings()
+    check_reward(settings.reward)
     for name in settings.warm_start:
         warm_start.check(resolve_run(name, Path(settings.runs)), composed.task)
     return create_run(
@@ -248,6 +251,12 @@ def _conclude(
         say(f"cloned start: {summary.sentence()}")
     seconds["evaluation"] = time.monotonic() - began_s
     demos = read_json(folder / "demos" / "demos.json")
+    judged = {"practice": judged_summary(read_jsonl(folder / "episodes.jsonl"))}
+    if outcome.summary is not None:
+        judged["evaluation"] = judged_summary(read_jsonl(folder / "eval-final.jsonl"))
+    for when, found in judged.items():
+        if found:
+            say(f"{when}: {judged_sentence(found)}")
     outcome.facts = {
         "task": env.task.name,
         "seed": settings.seed,
@@ -259,6 +268,7 @@ def _conclude(
         "demos_median_s": demos.get("median_s"),
         "clone_successes": None if summary is None else summary.successes,
         "clone_n": None if summary is None else summary.n,
+        **({"judged": judged} if any(judged.values()) else {}),
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
     write_json_atomic(folder / "summary.json", outcome.facts)

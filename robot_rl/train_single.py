@@ -15,6 +15,7 @@ from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
 from robot_rl.episodes.practice import run_log
 from robot_rl.link_local import LocalActor, LocalLearner, local_link
+from robot_rl.rewards.make import keep_claims, keep_no_claims
 from robot_rl.settings import Settings
 from robot_rl.train_actor import actor_seed
 from robot_rl.train_learner import LearnerRun
@@ -39,6 +40,7 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
         ends = local_link(session=f"session{len(last_seq)}")  # each start is a new stream in the log
         return ends[1]
 
+    keep_claims(env, settings.reward, folder)
     helped = AssistedEnv(env, settings.operator.make(env.task))
     sink = run_log(folder, env, settings)
     run = LearnerRun(folder, settings, (env.observation_spec, env.task.action_spec), period_s(env), open_link)
@@ -60,6 +62,7 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
         run.checkpoint(required=True)
         return False
     finally:
+        keep_no_claims(env)  # it goes on to evaluate
         helped.operator.close()
         for watcher in helped.watchers:
             watcher.close()

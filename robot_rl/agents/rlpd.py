@@ -147,7 +147,14 @@ class Agent:
         x, next_x = self.actor.normalise(batch["state"]), self.actor.normalise(batch["next_state"])
         next_images = self.eyes.of(batch, "next_image")
         y = self.target_value(state, batch["reward"], batch["discount"], next_x, noise, next_images)
-        grads, info = jax.grad(self._critic_loss, has_aux=True)(state.critic, x, batch, y)
+        choice, images = self.actor.choice_of(batch["action"]), self.eyes.of(batch)
+
+        def loss_of(params: Params) -> tuple[Array, Info]:
+            seen = self.eyes.join(x, params, images)
+            x_a = jnp.concatenate([seen, batch["action"][:, : self._c]], axis=1)
+            return self._critic_loss(params, x_a, choice, y)
+
+        grads, info = jax.grad(loss_of, has_aux=True)(state.critic)
         updates, critic_opt = self._critic_opt.update(grads, state.critic_opt)
         critic = optax.apply_updates(state.critic, updates)
         tau = self.config.polyak
@@ -199,10 +206,8 @@ class Agent:
             return networks.histogram_mean(out.reshape(*out.shape[:2], self._k, self._bins), self._edges)
         return out
 
-    def _critic_loss(self, params: Params, x: Array, batch: dict[str, Array], y: Array) -> tuple[Array, Info]:
-        seen = self.eyes.join(x, params, self.eyes.of(batch))
-        choice = self.actor.choice_of(batch["action"])
-        out = self.critic(params, jnp.concatenate([seen, batch["action"][:, : self._c]], axis=1))
+    def _critic_loss(self, params: Params, x_a: Array, choice: Array, y: Array) -> tuple[Array, Info]:
+        out = self.critic(params, x_a)
         out = out.reshape(*out.shape[:2], self._k, self._bins)
         taken = jnp.take_along_axis(out, choice[None, :, None, None], axis=2)[:, :, 0]
         if self.config.critic_loss == "hl_gauss":

@@ -25,6 +25,7 @@ COMMANDS = {
     "view": ("view", "show a running session in the browser, with buttons for the person beside it"),
     "demos": ("demos", "record demonstrations by the scripted expert"),
     "data": ("data", "look at, check, complete and edit recorded episodes"),
+    "reward": ("reward", "learn from pictures what a success is: label, train, audit, relabel, harvest"),
     "replay": ("replay", "replay a recorded episode through the guard, in the twin or on a robot"),
     "learner": ("processes", "run the learner alone, for actors on other machines"),
     "actor": ("processes", "run one actor alone, for a learner elsewhere"),

@@ -115,6 +115,7 @@ def actor(arguments: Sequence[str]) -> int:
         from robot_rl.link import session_spec
         from robot_rl.link_actor import ActorLink
         from robot_rl.patience import RobotNote
+        from robot_rl.rewards.make import keep_claims
         from robot_rl.train_actor import act, actor_seed, save_latencies
 
         chosen = _composed(options.run, settings, options.config_dir, "actor").settings()
@@ -122,6 +123,8 @@ def actor(arguments: Sequence[str]) -> int:
         name = f"actor{options.index}"
         attempt = options.attempt if options.attempt >= 0 else secrets.randbits(20)
         link = ActorLink(chosen.link, session_spec(env.observation_spec, env.task.action_spec), name)
+        if options.run:
+            keep_claims(env, chosen.reward, Path(options.run), options.index)
         sink = run_log(Path(options.run), env, chosen) if options.run else None
         # One person helps one robot: the first actor's.
         helped = AssistedEnv(env, chosen.operator.make(env.task) if options.index == 0 else None)

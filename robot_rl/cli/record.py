@@ -84,7 +84,7 @@ def _record(composed: Composed, n: int, options: argparse.Namespace, stopping: C
         confirm=not (scripted or options.no_confirm), source="demo" if scripted else "human",
         rate_tolerance=settings.actor.rate_tolerance,
     )  # fmt: skip
-    with _watchers(taken=scripted or reads_keys(composed)) as (watchers, keys):
+    with watchers_of(taken=scripted or reads_keys(composed)) as (watchers, keys):
         env = AssistedEnv(inner, operator, watchers)
         try:
             if not (Path(settings.runs) / name).exists():
@@ -176,7 +176,7 @@ def _time_s(asked_s: float, scripted: bool, tasks_s: float) -> float:
 
 
 @contextlib.contextmanager
-def _watchers(taken: bool) -> Iterator[tuple[list[Watcher], Sequence[str]]]:
+def watchers_of(taken: bool) -> Iterator[tuple[list[Watcher], Sequence[str]]]:
     """Yield what watches: the keys of this terminal, unless they are taken, or not wanted."""
     if taken or not has_terminal():
         yield [], ()

@@ -37,7 +37,8 @@ class Encoder:
     def __init__(self, trunk: Trunk, views: int = VIEWS, run: Run | None = None) -> None:
         if not 1 <= views <= SHIFTS + 1:
             raise EncoderError(
-                f"views is {views}; allowed are 1, the picture as it is, to {SHIFTS + 1}, with all its shifts (obs.views)"
+                f"views is {views}; allowed are 1, the picture as it is, to {SHIFTS + 1}, with all its shifts. "
+                "Set obs.views"
             )
         self.trunk, self.views = trunk, views
         self._run = TorchTrunk(trunk) if run is None else run

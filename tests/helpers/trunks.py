@@ -28,7 +28,7 @@ def small_trunk(seed: int = 0, size: int = 16, name: str = "small") -> Trunk:
         Pool(kind="average", kernel=2, stride=2, source=6),  # 7
     )
     return Trunk(
-        name=name, ops=ops, size=size, source=f"{seed:064x}",
+        name=name, ops=ops, size=size, source=f"{seed:012x}".ljust(64, "0"),
         input_mean=np.array([0.5, 0.4, 0.3], np.float32), input_std=np.array([0.2, 0.3, 0.25], np.float32),
         feature_mean=rng.standard_normal(6).astype(np.float32), feature_std=rng.uniform(0.5, 2.0, 6).astype(np.float32),
     )  # fmt: skip

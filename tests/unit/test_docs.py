@@ -14,6 +14,7 @@ import pytest
 from robot_rl import config
 from robot_rl.cli import COMMANDS, main
 from robot_rl.cli.data import ACTIONS
+from robot_rl.cli.reward import ACTIONS as REWARD_ACTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = sorted([*ROOT.glob("*.md"), *ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md")])
@@ -31,6 +32,7 @@ SETTINGS = {
     "eval": set(),
     "replay": set(),
     "data": set(),
+    "reward": set(),
     "camera": {"cell"},
 }
 NODES = {"arm": "node", "camera": "camera_node"}  # kinds of `robot-rl node`, and where their settings begin
@@ -139,10 +141,10 @@ def test_every_quoted_command_has_its_options_and_settings(
         if command == "COMMAND" or command.startswith("-"):
             continue
         assert command in COMMANDS, f"{page.name} quotes robot-rl {command}"
-        kinds = {"node": NODES, "data": ACTIONS}.get(command, ())
+        kinds = {"node": NODES, "data": ACTIONS, "reward": REWARD_ACTIONS}.get(command, ())
         kind = words.pop(0) if words and words[0] in kinds else ""
         if kinds and not kind:
-            assert command == "node" or words[:1] in ([], ["ACTION"]), f"{page.name} quotes data {' '.join(words)}"
+            assert command == "node" or words[:1] in ([], ["ACTION"]), f"{page.name} quotes {command} {' '.join(words)}"
             continue
         if command not in helps or kind:
             with pytest.raises(SystemExit, match="0"):

@@ -1,0 +1,128 @@
+"""Finds wrong labels: each frame is judged by classifiers that never saw its episode, and what they contradict is told.
+
+The second round trains without what the first one suspects, so that wrong labels no longer vote on their neighbours.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_rl.rewards.features import FrameEncoder, features_of, labelled
+from robot_rl.rewards.head import HeadConfig
+from robot_rl.rewards.labels import LabelledSet
+from robot_rl.rewards.scoring import Operating, area, calibration_error, operating_points, threshold_for
+from robot_rl.rewards.training import Judged, Progress, chosen_cameras, judge_unseen, linear
+
+ROUNDS = 2
+SURE = 0.5
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Suspect:
+    """A frame whose label is contradicted by classifiers that did not see its episode.
+
+    Attributes:
+        name: Of the frame.
+        label: That it has.
+        probability: Of success, as they see it.
+        loss: Cross-entropy [nat] of its label; the largest first.
+    """
+
+    name: str
+    label: int
+    probability: float
+    loss: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Audit:
+    """What an audit found.
+
+    Attributes:
+        judged: Every labelled frame, judged without its episode.
+        suspects: Frames whose label is probably wrong, the surest first.
+        area: Under the ROC, against the labels as they are.
+        calibration_error: See `scoring.calibration_error`.
+        points: What the thresholds of several false-positive rates mean.
+        threshold: For the rate that was asked for.
+    """
+
+    judged: Judged
+    suspects: Sequence[Suspect]
+    area: float
+    calibration_error: float
+    points: Sequence[Operating]
+    threshold: float
+
+
+def suspected(labels: NDArray[np.integer], p: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Return which (N,) labels are contradicted: as sure of the other label as frames that have it are on average.
+
+    The self-confidence thresholds of confident learning (Northcutt et al. 2021), and never below one half.
+    """
+    success, failure = labels == 1, labels == 0
+    sure_success = max(float(p[success].mean()) if success.any() else 1.0, SURE)
+    sure_failure = max(float((1.0 - p[failure]).mean()) if failure.any() else 1.0, SURE)
+    return (failure & (p >= sure_success)) | (success & (1.0 - p >= sure_failure))
+
+
+def audit_features(
+    features: dict[str, NDArray[np.uint8]], names: Sequence[str], labels: NDArray[np.int64], episodes: Sequence[str],
+    reading: tuple[NDArray[np.float32], NDArray[np.float32]], config: HeadConfig, false_positive_rate: float = 0.01,
+    progress: Progress = lambda what, done, n: None,
+) -> Audit:  # fmt: skip
+    """Audit labels of frames whose features are known; arguments as for `training.judge_unseen`."""
+    keep = np.ones(len(labels), bool)
+    for i in range(ROUNDS):
+        what = f"judging, round {i + 1} of {ROUNDS}"
+        judged, _ = judge_unseen(
+            features, names, labels, episodes, reading, replace(config, seed=config.seed + i),
+            lambda _, done, n, what=what: progress(what, done, n), also_all=False, keep=keep,
+        )  # fmt: skip
+        wrong = suspected(labels, judged.probability)
+        cleaned = ~wrong
+        # Never clean a label away altogether: then the labels are no worse than the classifier.
+        if min(int((labels[cleaned] == v).sum()) for v in (0, 1)) < 8:
+            break
+        keep = cleaned
+    p = judged.probability
+    loss = np.logaddexp(0.0, np.where(labels == 1, -judged.logits, judged.logits))
+    order = [int(i) for i in np.argsort(-loss, kind="stable") if wrong[i]]
+    return Audit(
+        judged=judged,
+        suspects=[
+            Suspect(name=names[i], label=int(labels[i]), probability=float(p[i]), loss=float(loss[i])) for i in order
+        ],
+        area=area(labels, p), calibration_error=calibration_error(labels, p), points=operating_points(labels, p),
+        threshold=threshold_for(labels, p, false_positive_rate),
+    )  # fmt: skip
+
+
+def audit(
+    frames: LabelledSet, encoder: FrameEncoder, config: HeadConfig, false_positive_rate: float = 0.01,
+    progress: Progress = lambda what, done, n: None, cameras: Sequence[str] = (),
+) -> Audit:  # fmt: skip
+    """Audit a set.
+
+    Args:
+        frames: The set.
+        encoder: The trunk.
+        config: How the judging classifiers are trained.
+        false_positive_rate: Of the threshold that is told.
+        progress: Told what is done, how far, and of how much.
+        cameras: Those that are looked at; all when empty.
+
+    Raises:
+        LabelError: There is too little to judge by.
+    """
+    looked_at = chosen_cameras(frames, cameras)
+    names, labels, episodes = labelled(frames)
+    features = features_of(frames, names, encoder, lambda done, n: progress("encoding", done, n))
+    seen = {name: features[name] for name in looked_at}
+    return audit_features(
+        seen, names, labels, episodes, linear(encoder), config, false_positive_rate, progress
+    )  # fmt: skip

@@ -1,0 +1,74 @@
+"""From settings to the judge of an environment."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from robot_rl.env import RobotEnv
+from robot_rl.errors import ConfigError
+from robot_rl.rewards.classifier import Classifier, load_classifier
+from robot_rl.rewards.features import FrameEncoder, open_encoder, size_of
+from robot_rl.rewards.harvest import ClaimKeeper
+from robot_rl.rewards.judges import ClassifierJudge, HumanJudge
+from robot_rl.rewards.settings import RewardConfig
+from robot_rl.rewards.shared import RememberingEncoder
+from robot_rl.task import Judge, Task
+
+
+def make_judge(config: RewardConfig, task: Task, beside: RememberingEncoder | None = None) -> Judge | None:
+    """Return the judge that the settings ask for; None leaves the word to the task.
+
+    Args:
+        config: Settings.
+        task: What is judged.
+        beside: The policy's encoder, which is shared if it is the classifier's too.
+
+    Raises:
+        ConfigError: No classifier is named.
+        CheckpointError: One is missing, damaged, or does not fit the encoder.
+    """
+    if config.source == "truth":
+        return None
+    if config.source == "human":
+        return HumanJudge(task)
+    check_reward(config)
+
+    def encoder_for(classifier: Classifier) -> RememberingEncoder:
+        if beside is not None and beside.field.encoder == classifier.mark:
+            return beside
+        made: FrameEncoder = open_encoder(config.encoder or classifier.encoder, size_of(classifier.cameras), views=1)
+        classifier.check_encoder(made)
+        return RememberingEncoder(made)
+
+    return ClassifierJudge(task, config, encoder_for)
+
+
+def check_reward(config: RewardConfig) -> None:
+    """See that what judges is there, before anything is started.
+
+    Raises:
+        ConfigError: A classifier shall judge, and none is named.
+        CheckpointError: One is missing or damaged.
+    """
+    if config.source != "classifier":
+        return
+    if not config.path:
+        raise ConfigError(
+            "reward.path is empty; reward=classifier needs the file of a classifier, such as "
+            "reward.path=sets/cube/classifier.ckpt (make one with: robot-rl reward train SET)"
+        )
+    for path in (*config.stages, config.path):
+        load_classifier(Path(path))
+
+
+def keep_claims(env: RobotEnv, config: RewardConfig, run: Path, index: int = 0) -> None:
+    """Let the judge of a practising actor keep frames to learn from, in RUN/judged."""
+    if isinstance(env.judge, ClassifierJudge) and config.keep and env.cameras:
+        env.judge.keeper = ClaimKeeper(run / (f"judged-{index}" if index else "judged"), env.task.name)
+
+
+def keep_no_claims(env: RobotEnv) -> None:
+    """Let the judge keep no more frames: those of an evaluation are not for learning."""
+    if isinstance(env.judge, ClassifierJudge):
+        env.judge.close()
+        env.judge.keeper = None
