@@ -1,4 +1,4 @@
-"""Press a component with two pins into the holes of a circuit board, with 0.4 mm of clearance on every side of a pin."""
+"""Press a component with two pins into the holes of a circuit board, 0.4 mm of clearance on every side of a pin."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ class PcbInsert:
             state={
                 **arm_fields(),
                 "pins_to_holes": StateField(size=3, unit="m", scale=0.03, doc="middle of the holes seen from the pins"),
-                "pins_to_holes_fine": StateField(size=3, unit="1", doc="tanh of the same over 3 mm: a ruler for the end"),
+                "pins_to_holes_fine": StateField(size=3, unit="1", doc="tanh of the same over 3 mm, for the end"),
                 "board_yaw": StateField(size=1, unit="rad", scale=0.2, doc="yaw of the board seen from the tool"),
                 "board_yaw_fine": StateField(size=1, unit="1", doc="tanh of the same over 0.05 rad"),
                 **wrench_fields(),

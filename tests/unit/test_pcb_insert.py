@@ -69,7 +69,8 @@ def test_pressing_on_the_board_stays_below_the_force_that_the_spring_can_make() 
 
 def place(state: RobotState, off: tuple[float, float, float], turn_rad: float = 0.0) -> RobotState:
     """Return a reading with the body `off` from its seat in B, turned about the vertical."""
-    p = BOARD[:3] + (0.0, 0.0, TOP_M + SEAT_M) + np.array(off)
+    p = BOARD[:3] + np.array(off)
+    p[2] += TOP_M + SEAT_M
     return dataclasses.replace(
         state, p_BE=p, quat_BE=yaw_quat(0.3 + turn_rad), objects={**state.objects, "board": BOARD}
     )
