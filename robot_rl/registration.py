@@ -15,6 +15,9 @@ ENVIRONMENTS = {
     "robot_rl/Reach-v0": "reach",
     "robot_rl/PickCube-v0": "pick_cube",
     "robot_rl/PegInsert-v0": "peg_insert",
+    "robot_rl/PcbInsert-v0": "pcb_insert",
+    "robot_rl/CableRoute-v0": "cable_route",
+    "robot_rl/BinRelocate-v0": "bin_relocate",
 }
 
 

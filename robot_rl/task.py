@@ -72,19 +72,54 @@ class Geom:
     """A primitive shape of an object, in the object's frame.
 
     Attributes:
-        kind: "box" (half sizes), "cylinder" (radius, half height) or "sphere" (radius).
+        kind: "box" (half sizes), "cylinder" or "capsule" (radius, half height along z) or "sphere" (radius).
         size_m: Sizes as MuJoCo orders them.
         pos_m, quat: Pose in the object's frame, quaternion wxyz.
         rgba: Colour.
         collides: False for looks only.
     """
 
-    kind: Literal["box", "cylinder", "sphere"]
+    kind: Literal["box", "cylinder", "capsule", "sphere"]
     size_m: tuple[float, ...]
     pos_m: tuple[float, float, float] = (0.0, 0.0, 0.0)
     quat: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     rgba: tuple[float, float, float, float] = (0.8, 0.3, 0.2, 1.0)
     collides: bool = True
+
+
+@dataclass(frozen=True, kw_only=True)
+class Joint:
+    """How an object hangs on another one: turning about its own origin, with a spring towards its rest pose.
+
+    Attributes:
+        to: Name of the object that carries it, which comes before it in the scene.
+        axis: Unit vector of a hinge, in the object's frame; none makes a ball joint.
+        stiffness_n_m_rad, damping_n_m_s_rad: Of the spring, per axis.
+        armature_kg_m2: Inertia added to each axis: light links on stiff springs need some to be simulated.
+        range_rad: How far a hinge turns to either side of its rest; none is unlimited.
+    """
+
+    to: str
+    axis: tuple[float, float, float] | None = None
+    stiffness_n_m_rad: float = 0.0
+    damping_n_m_s_rad: float = 0.0
+    armature_kg_m2: float = 0.0
+    range_rad: tuple[float, float] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Tie:
+    """What holds a point of an object to a point of another, so that a chain of joints ends there.
+
+    Attributes:
+        to: Name of the other object.
+        at_m: The point in the frame of the object that is tied.
+        there_m: The point in the frame of the other.
+    """
+
+    to: str
+    at_m: tuple[float, float, float]
+    there_m: tuple[float, float, float]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -94,17 +129,22 @@ class SceneObject:
     Attributes:
         geoms: Its shapes.
         mass_kg: Total mass, shared by volume.
-        motion: "free" moves by physics, "placed" is fixed but set at each reset, "held" is rigid in the hand.
-        pos_m, quat: Rest pose in B, or in E for a held object.
+        motion: "free" moves by physics, "placed" is fixed but set at each reset, "held" is rigid in the hand,
+            "jointed" turns on another object.
+        pos_m, quat: Rest pose in B; in E for a held object, in the frame of its carrier for a jointed one.
         friction: Sliding, torsional and rolling coefficient.
+        joint: How a jointed object hangs on its carrier; none for the others.
+        tie: What the object is tied to, if anything.
     """
 
     geoms: tuple[Geom, ...]
     mass_kg: float = 0.05
-    motion: Literal["free", "placed", "held"] = "free"
+    motion: Literal["free", "placed", "held", "jointed"] = "free"
     pos_m: tuple[float, float, float] = (0.5, 0.0, 0.0)
     quat: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     friction: tuple[float, float, float] = (1.0, 0.005, 0.0001)
+    joint: Joint | None = None
+    tie: Tie | None = None
 
 
 @dataclass(slots=True)
@@ -193,6 +233,7 @@ __all__ = [
     "EpisodeInfo",
     "Expert",
     "Geom",
+    "Joint",
     "Judge",
     "Limits",
     "Outcome",
@@ -200,5 +241,6 @@ __all__ = [
     "RobotState",
     "SceneObject",
     "Task",
+    "Tie",
     "Vector",
 ]

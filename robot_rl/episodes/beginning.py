@@ -64,7 +64,7 @@ def request_of(start: EpisodeStart) -> ResetRequest | None:
 
 def request_like(state: RobotState, task: Task) -> ResetRequest:
     """Return a request that leads near a first reading, for an episode without a recorded one."""
-    movable = {name for name, thing in task.scene.items() if thing.motion != "held"}
+    movable = {name for name, thing in task.scene.items() if thing.motion in ("free", "placed")}
     return ResetRequest(
         p_BE=state.p_BE,
         quat_BE=state.quat_BE,

@@ -17,6 +17,7 @@ from robot_rl.robot import Vector
 from robot_rl.task import Task
 from robot_rl_sim.cameras import CameraRenderer
 from robot_rl_sim.fr3 import FINGER_TRAVEL_M, HOME_Q
+from robot_rl_sim.linkages import joint_position
 from robot_rl_sim.scenes import build_spec, compile_scene
 from robot_rl_sim.settings import ModelName
 
@@ -44,6 +45,7 @@ class SceneMirror:
         self._renderer: CameraRenderer | None = None
         self._free: dict[str, int] = {}
         self._placed: dict[str, int] = {}
+        self._jointed = {name: obj for name, obj in task.scene.items() if obj.motion == "jointed"}
         for name, obj in task.scene.items():
             if obj.motion == "free":
                 self._free[name] = int(self._model.joint(name).qposadr[0])
@@ -55,7 +57,7 @@ class SceneMirror:
     @property
     def objects(self) -> tuple[str, ...]:
         """Names of the objects whose poses can be told; a held one moves with the hand."""
-        return (*self._free, *self._placed)
+        return (*self._free, *self._placed, *self._jointed)
 
     @property
     def cameras(self) -> tuple[str, ...]:
@@ -91,9 +93,25 @@ class SceneMirror:
             elif name in self._placed:
                 d.mocap_pos[self._placed[name]], d.mocap_quat[self._placed[name]] = pose[:3], pose[3:]
         mujoco.mj_kinematics(self._model, d)
+        self._turn_joints(objects)
         # Drawing reads where cameras and lights stand; both follow from the poses of the bodies.
         mujoco.mj_comPos(self._model, d)
         mujoco.mj_camlight(self._model, d)
+
+    def _turn_joints(self, objects: Mapping[str, Vector]) -> None:
+        """Turn jointed objects to the orientations they are said to have, each against the carrier before it."""
+        d = self._data
+        for name, obj in self._jointed.items():
+            if name not in objects or obj.joint is None:
+                continue
+            carrier = objects.get(obj.joint.to, d.xquat[self._model.body(obj.joint.to).id])[-4:]
+            made = joint_position(
+                obj.joint, np.array(obj.quat), np.asarray(carrier, float), np.asarray(objects[name])[3:]
+            )
+            at = int(self._model.joint(name).qposadr[0])
+            d.qpos[at : at + len(made)] = made
+        if self._jointed:
+            mujoco.mj_kinematics(self._model, d)
 
     def render(self, camera: str, height: int, width: int) -> NDArray[np.uint8]:
         """Return a picture (height, width, 3) uint8 RGB of the state that was shown last.

@@ -23,6 +23,7 @@ from robot_rl_controllers.drive.handle import START_TIMEOUT_S, ProcessDriver
 from robot_rl_controllers.drive.plant import PlantFault, Sample
 from robot_rl_controllers.drive.spec import ORDINARY, RealTime
 from robot_rl_sim.fr3 import FINGER_JOINTS, FINGER_TRAVEL_M, HOME_Q
+from robot_rl_sim.linkages import find_chains, on_tool
 from robot_rl_sim.native import address_of, log_warnings
 from robot_rl_sim.realtime_tick import fill_sample, physics_step
 from robot_rl_sim.scenes import build_spec, compile_scene
@@ -59,9 +60,11 @@ class TwinPlant:
         d = self.data = mujoco.MjData(self.model)
         d.qpos[:7], d.qpos[7:9], d.ctrl[7:9] = HOME_Q, FINGER_TRAVEL_M, FINGER_TRAVEL_M
         mujoco.mj_step1(self.model, d)
+        self._chains = find_chains(self.model, self._scene)
+        self._lay_chains()
         tcp = int(self.model.body("fr3_tcp").id)
         self._bodies = np.array([self.model.body(name).id for name in self._scene], np.int64)
-        held = [name for name, obj in self._scene.items() if obj.motion == "held"]
+        held = [name for name in self._scene if on_tool(self._scene, name)]
         tool_bodies = np.array([self.model.body(n).id for n in ("fr3_hand", *FINGER_JOINTS, *held)], np.int64)
         addresses = np.array(
             [
@@ -140,6 +143,13 @@ class TwinPlant:
                 mocap = int(self.model.body(name).mocapid[0])
                 d.mocap_pos[mocap], d.mocap_quat[mocap] = pose[:3], pose[3:]
         mujoco.mj_step1(self.model, d)
+        self._lay_chains()
+
+    def _lay_chains(self) -> None:
+        if self._chains:
+            for chain in self._chains:
+                chain.lay(self.data)
+            mujoco.mj_step1(self.model, self.data)
 
 
 def make_driver(

@@ -11,12 +11,14 @@ from robot_rl.errors import RobotError
 from robot_rl.geometry import matrix_to_quat
 from robot_rl.task import Geom, SceneObject
 from robot_rl_sim.fr3 import FINGER_JOINTS, add_arm
+from robot_rl_sim.linkages import add_jointed, add_tie, on_tool
 
 CAMERAS = ("front", "wrist")
 OBJECT_CONTYPE, OBJECT_CONAFFINITY = 4, 7
 _KINDS = {
     "box": mujoco.mjtGeom.mjGEOM_BOX,
     "cylinder": mujoco.mjtGeom.mjGEOM_CYLINDER,
+    "capsule": mujoco.mjtGeom.mjGEOM_CAPSULE,
     "sphere": mujoco.mjtGeom.mjGEOM_SPHERE,
 }
 
@@ -47,12 +49,15 @@ def build_spec(scene: Mapping[str, SceneObject], physics_dt_s: float) -> mujoco.
     _add_surroundings(spec)
     tcp = add_arm(spec)
     taken = {body.name for body in spec.bodies}
-    for name, obj in scene.items():
+    for name in scene:
         if name in taken:
             raise RobotError(
                 f"an object of the task is named '{name}', which the twin itself uses; choose another name"
             )
-        _add_object(spec, tcp, name, obj)
+        _add_object(spec, tcp, name, scene)
+    for name, obj in scene.items():
+        if obj.tie is not None:
+            add_tie(spec, name, obj.tie)
     return spec
 
 
@@ -109,39 +114,44 @@ def _look_at(camera: mujoco.MjsCamera, eye: tuple[float, float, float], at: tupl
     camera.quat = matrix_to_quat(np.stack([x, np.cross(z, x), z], axis=1))
 
 
-def _add_object(spec: mujoco.MjSpec, tcp: mujoco.MjsBody, name: str, obj: SceneObject) -> None:
+def _add_object(spec: mujoco.MjSpec, tcp: mujoco.MjsBody, name: str, scene: Mapping[str, SceneObject]) -> None:
+    obj = scene[name]
     if obj.motion == "held":
         body = tcp.add_body(name=name, pos=obj.pos_m, quat=obj.quat, gravcomp=1.0)
         for finger in FINGER_JOINTS:
             spec.add_exclude(bodyname1=finger, bodyname2=name)
         spec.add_exclude(bodyname1="fr3_hand", bodyname2=name)
+    elif obj.motion == "jointed":
+        body = add_jointed(spec, name, obj)
     else:
         body = spec.worldbody.add_body(name=name, pos=obj.pos_m, quat=obj.quat, mocap=obj.motion == "placed")
         if obj.motion == "free":
             body.add_freejoint(name=name)
     volumes = [_volume(name, g) for g in obj.geoms]
     total = sum(v for v, g in zip(volumes, obj.geoms, strict=True) if g.collides) or sum(volumes)
+    tool = on_tool(scene, name)
     for geom, volume in zip(obj.geoms, volumes, strict=True):
-        _add_geom(body, obj, geom, obj.mass_kg * volume / total if geom.collides else 0.0)
+        _add_geom(body, obj, geom, obj.mass_kg * volume / total if geom.collides else 0.0, tool=tool)
 
 
 def _volume(name: str, geom: Geom) -> float:
     s = geom.size_m
-    need = {"box": 3, "cylinder": 2, "sphere": 1}.get(geom.kind, 0)
+    need = {"box": 3, "cylinder": 2, "capsule": 2, "sphere": 1}.get(geom.kind, 0)
     if not need or len(s) != need or not min(s) > 0.0:
         raise RobotError(
-            f"object '{name}' has a {geom.kind} with sizes {s}; a box takes 3 positive half sizes, a cylinder a radius "
-            "and half a height, a sphere a radius"
+            f"object '{name}' has a {geom.kind} with sizes {s}; a box takes 3 positive half sizes, a cylinder or "
+            "capsule a radius and half a height, a sphere a radius"
         )
     if geom.kind == "box":
         return 8.0 * s[0] * s[1] * s[2]
-    return 2.0 * np.pi * s[0] ** 2 * s[1] if geom.kind == "cylinder" else 4.0 / 3.0 * np.pi * s[0] ** 3
+    tube = 2.0 * np.pi * s[0] ** 2 * s[1] if geom.kind in ("cylinder", "capsule") else 0.0
+    ball = 4.0 / 3.0 * np.pi * s[0] ** 3 if geom.kind in ("sphere", "capsule") else 0.0
+    return tube + ball
 
 
-def _add_geom(body: mujoco.MjsBody, obj: SceneObject, geom: Geom, mass: float) -> None:
+def _add_geom(body: mujoco.MjsBody, obj: SceneObject, geom: Geom, mass: float, *, tool: bool) -> None:
     size = (*geom.size_m, 0.0, 0.0)[:3]
     g = body.add_geom(type=_KINDS[geom.kind], size=size, pos=geom.pos_m, quat=geom.quat, rgba=geom.rgba, mass=mass)
     g.group, g.friction, g.condim = 2, obj.friction, 4
-    tool = obj.motion == "held"
     g.contype = (2 if tool else OBJECT_CONTYPE) if geom.collides else 0
     g.conaffinity = (5 if tool else OBJECT_CONAFFINITY) if geom.collides else 0

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, get_args
 
 from robot_rl.errors import ConfigError, nearest
+from robot_rl_sim.randomise import Randomise
 
 ModelName = Literal["primitive", "menagerie"]
 
@@ -23,6 +24,7 @@ class TwinConfig:
         model: How the arm looks: "primitive" shapes, or the meshes of MuJoCo Menagerie (`robot_rl_sim.menagerie`).
             Kinematics, inertias and contacts are ours in both.
         reset_motion: Drive the arm to the start of an episode, as hardware does, instead of placing it there.
+        randomise: What is drawn anew in each episode; nothing by default.
     """
 
     physics_dt_s: float = 0.002
@@ -31,6 +33,7 @@ class TwinConfig:
     image_size: int = 128
     model: ModelName = "primitive"
     reset_motion: bool = False
+    randomise: Randomise = field(default_factory=Randomise)
 
     def __post_init__(self) -> None:
         """Refuse what no twin can be made of."""

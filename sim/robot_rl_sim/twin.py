@@ -20,7 +20,10 @@ from robot_rl_sim import tick
 from robot_rl_sim.cameras import CameraRenderer
 from robot_rl_sim.fr3 import FINGER_JOINTS, FINGER_TRAVEL_M, HOME_Q
 from robot_rl_sim.kinematics import ArmKinematics
+from robot_rl_sim.lateness import Lateness
+from robot_rl_sim.linkages import find_chains, on_tool
 from robot_rl_sim.native import address_of, log_warnings
+from robot_rl_sim.randomise import Randomise, Randomiser, Variation, variation_for, variation_of
 from robot_rl_sim.reset_motion import move_to_start
 from robot_rl_sim.scenes import build_spec, compile_scene
 from robot_rl_sim.settings import ModelName, TwinConfig, whole_ticks
@@ -73,10 +76,19 @@ class ArmTwin:
         self._open_m = FINGER_TRAVEL_M
         self._state: RobotState | None = None
         self._placed = False
+        if self.config.randomise.observation_delay_s > self.period_s:
+            raise ConfigError(
+                f"robot.randomise.observation_delay_s is {self.config.randomise.observation_delay_s}; a reading may be "
+                f"at most a control period of {self.period_s:.6g} s old"
+            )
+        self._randomiser = Randomiser(self.model, list(task.scene))
+        self._variation: Variation | None = None
+        self._late = Lateness()
 
     def _find_objects(self) -> None:
         self._free: dict[str, tuple[slice, slice]] = {}
         self._mocap: dict[str, int] = {}
+        self._chains = find_chains(self.model, self.task.scene)
         self._bodies = {name: self.model.body(name).id for name in self.task.scene}
         self._poses = {
             name: slice(tick.STATE_SIZE + 7 * i, tick.STATE_SIZE + 7 * i + 7) for i, name in enumerate(self._bodies)
@@ -91,7 +103,7 @@ class ArmTwin:
     def _bind_views(self) -> None:
         """Make the tuples of arguments that the compiled loops take; MuJoCo never moves its arrays."""
         d, tcp, J = self.data, self.kinematics.tcp, np.zeros((6, 7))
-        held = [name for name, obj in self.task.scene.items() if obj.motion == "held"]
+        held = [name for name in self.task.scene if on_tool(self.task.scene, name)]
         tool_bodies = np.array([self.model.body(n).id for n in ("fr3_hand", *FINGER_JOINTS, *held)], np.int64)
         addresses = np.array(
             [
@@ -116,6 +128,8 @@ class ArmTwin:
     def reset(self, request: ResetRequest) -> RobotState:
         """Begin an episode as requested, at rest, and return the first reading.
 
+        An object that the request does not name stays where it is, as it would in a cell.
+
         Here the simulator resets the scene, which stands for a person who looked at the cell: a latched stop counts as
         acknowledged (it has ended its episode and stays in the guard's counters). Hardware never does this.
 
@@ -133,6 +147,7 @@ class ArmTwin:
         objects = self._checked(request.objects)
         if self.guard.stopped:
             self.guard.acknowledge()
+        self._vary(variation_for(request, self.config.randomise))
         self._state, self._closing = None, False
         self._open_m = min(max(0.5 * request.gripper_width_m, 0.0), FINGER_TRAVEL_M)
         if self.config.reset_motion:
@@ -141,18 +156,28 @@ class ArmTwin:
                 self._place_objects(objects)
             move_to_start(self, request, q_start, self._open_m)
         else:
+            objects = {**(self._poses_now() if self._placed else {}), **objects}
             self._place_arm(q_start, self._open_m)
         self._place_objects(objects)
         self._start_law(q_start)
+        self._late.begin(self._ref, self._open_m)
         self.guard.reset_episode()
         return self.observe()
+
+    def _vary(self, variation: Variation | None) -> None:
+        """Draw what an episode is randomised by."""
+        self._variation = variation
+        action_s, observation_s = self._randomiser.apply(variation)
+        dt = self.config.physics_dt_s
+        self._late = Lateness(action_ticks=round(action_s / dt), observation_ticks=round(observation_s / dt))
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything that what follows depends on, right after a reset, as plain numbers; for `restore`."""
         state = np.zeros(mujoco.mj_stateSize(self.model, _STATE))
         mujoco.mj_getState(self.model, self.data, state, _STATE)
         arrays = {name: getattr(self, f"_{name}").tolist() for name in _LAW}
-        return {"physics": state.tolist(), **arrays, "open_m": self._open_m, "closing": self._closing}
+        made = {"physics": state.tolist(), **arrays, "open_m": self._open_m, "closing": self._closing}
+        return made if self._variation is None else {**made, "randomise": self._variation.plain()}
 
     def restore(self, snapshot: Mapping[str, Any]) -> RobotState:
         """Begin an episode in the very state of a snapshot, and return the first reading.
@@ -175,6 +200,7 @@ class ArmTwin:
                 f"the recorded state has {physics.size} numbers, that of the twin of {self.task.name} has {size}: it "
                 "is of another scene, or of another version of MuJoCo; reset without it"
             )
+        self._vary(variation_of(snapshot.get("randomise")))
         if self.guard.stopped:
             self.guard.acknowledge()
         mujoco.mj_resetData(self.model, self.data)
@@ -183,6 +209,7 @@ class ArmTwin:
         for name, values in arrays.items():
             getattr(self, f"_{name}")[:] = values
         self._state, self._open_m, self._closing, self._placed = None, open_m, closing, True
+        self._late.begin(self._ref, open_m)
         self.guard.reset_episode()
         return self.observe()
 
@@ -202,6 +229,12 @@ class ArmTwin:
                 )
         return poses
 
+    def _poses_now(self) -> dict[str, Vector]:
+        """Return where the free and the placed objects are, (7,) in B."""
+        d = self.data
+        free = {name: d.qpos[q].copy() for name, (q, _) in self._free.items()}
+        return free | {name: np.concatenate([d.mocap_pos[i], d.mocap_quat[i]]) for name, i in self._mocap.items()}
+
     def _place_arm(self, q: Vector, finger_m: float) -> None:
         """Put arm, hand and every object at rest where a new simulation begins."""
         d = self.data
@@ -220,6 +253,10 @@ class ArmTwin:
                 self.data.mocap_pos[self._mocap[name]] = pose[:3]
                 self.data.mocap_quat[self._mocap[name]] = pose[3:]
         mujoco.mj_step1(self.model, self.data)
+        if self._chains:
+            for chain in self._chains:
+                chain.lay(self.data)
+            mujoco.mj_step1(self.model, self.data)
 
     def _start_law(self, null_q: Vector) -> None:
         """Let the Cartesian law hold the measured pose and draw the redundant joint to a posture."""
@@ -235,8 +272,17 @@ class ArmTwin:
         executed = self.guard.check(command, self._state, now, now)
         self._closing = executed.close_gripper
         finger_m = 0.0 if self._closing else self._open_m
-        self._drive_to(executed.p_BE, executed.quat_BE, finger_m, self._ticks)
+        if self._variation is None:
+            self._drive_to(executed.p_BE, executed.quat_BE, finger_m, self._ticks)
+            self._state = self._read(self.config.cameras)
+            return executed
+        late = self._late
+        late.tell(executed.p_BE, executed.quat_BE, finger_m)
+        for goal, finger, ticks in late.pass_by(self._ticks - late.observation_ticks):
+            self._drive_to(goal[:3], goal[3:], finger, ticks)
         self._state = self._read(self.config.cameras)
+        for goal, finger, ticks in late.pass_by(late.observation_ticks):
+            self._drive_to(goal[:3], goal[3:], finger, ticks)
         return executed
 
     def _drive_to(self, p: Vector, quat: Vector, finger_m: float, ticks: int) -> None:
@@ -316,11 +362,12 @@ def make_twin(
     image_size: int = 128,
     model: ModelName = "primitive",
     reset_motion: bool = False,
+    randomise: Randomise | None = None,
 ) -> ArmTwin:
     """Return a twin for a task; the arguments are those of `TwinConfig`."""
     config = TwinConfig(
         physics_dt_s=physics_dt_s, control_hz=control_hz, cameras=tuple(cameras), image_size=image_size,
-        model=model, reset_motion=reset_motion,
+        model=model, reset_motion=reset_motion, randomise=randomise or Randomise(),
     )  # fmt: skip
     return ArmTwin(task, config)
 

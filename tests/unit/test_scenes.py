@@ -16,6 +16,9 @@ from hypothesis import strategies as st
 from robot_rl.errors import RobotError
 from robot_rl.task import Geom, SceneObject
 from robot_rl_sim.scenes import build_spec, compile_scene
+from robot_rl_tasks.bin_relocate import BinRelocate
+from robot_rl_tasks.cable_route import CableRoute
+from robot_rl_tasks.pcb_insert import PcbInsert
 from robot_rl_tasks.peg_insert import PegInsert
 from robot_rl_tasks.pick_cube import PickCube
 from robot_rl_tasks.reach import Reach
@@ -101,7 +104,7 @@ def test_motions_are_freedoms() -> None:
     assert model.body("c").parentid[0] == model.body("fr3_tcp").id
 
 
-@pytest.mark.parametrize("task", [Reach, PickCube, PegInsert])
+@pytest.mark.parametrize("task", [Reach, PickCube, PegInsert, PcbInsert, BinRelocate, CableRoute])
 def test_every_task_builds_with_the_settings_that_make_pictures_cheap(task: Any) -> None:
     model = build(task().scene)
     assert model.opt.timestep == 0.002
