@@ -2,14 +2,31 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+from robot_rl.car_env import CarEnv, CarTask
 from robot_rl.env import RobotEnv
+from robot_rl.errors import ConfigError
 from robot_rl.settings import Settings
 from robot_rl.specs import ImageField
 
 
-def make_env(settings: Settings, render_mode: str | None = "rgb_array") -> RobotEnv:
-    """Return the environment of the settings: task, robot, and the robot's cameras among the observations."""
+def make_env(settings: Settings, render_mode: str | None = "rgb_array") -> Any:
+    """Return the environment of the settings: task, robot, and the robot's cameras among the observations.
+
+    It is a `RobotEnv`, or for a task of a car a `CarEnv`, which has the same methods as far as training, evaluation and
+    the link use them.
+
+    Raises:
+        ConfigError: A setting is impossible, or the robot is an arm and the task a car's.
+    """
     task = settings.task.make()
+    if isinstance(task, CarTask):
+        if ".car." not in settings.robot.path:
+            raise ConfigError(
+                f"task {task.name} is driven by a car, and the robot is {settings.robot.path}; choose robot=car_twin"
+            )
+        return CarEnv(settings.robot.make(task), task, images=images_of(settings), render_mode=render_mode)
     return RobotEnv(settings.robot.make(task), task, images=images_of(settings), render_mode=render_mode)
 
 

@@ -158,6 +158,7 @@ def _episode(
         "policy_version": policy.version,
         "guard": guard,
         "seed": seed,
+        **info.get("facts", {}),
         **({"timing": told(timing)} if timing else {}),
     }
 
