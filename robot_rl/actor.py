@@ -128,8 +128,9 @@ class Episode:
         Args:
             observation: The last observation.
             terminated: The task ended the episode, not the clock or the guard.
-            info: The last step's info: success, reason, a task's own facts and the operator's verdict are read. A discarded episode says
-                so to the learner, which has seen its first blocks by then: it lets their steps go.
+            info: The last step's info: success, reason, a task's own facts and the operator's verdict are read. A
+                discarded episode says so to the learner, which has seen its first blocks by then: it lets their steps
+                go.
         """
         facts: dict[str, float | int | str | bool] = {
             "success": bool(info["success"]),

@@ -11,13 +11,14 @@ import dataclasses
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from robot_rl.car import CarReset, CarState, Vector, wrap
-from robot_rl.car_env import CarRecovery
+from robot_rl.car_env import CarEnv, CarRecovery
 from robot_rl.errors import ConfigError
 from robot_rl.specs import ActionSpec, ContinuousGroup, ObservationSpec, StateField
 from robot_rl.task import Outcome
@@ -195,6 +196,12 @@ class Lap:
         cap = row.get("speed_cap_m_s")
         if isinstance(cap, int | float) and math.isfinite(cap):
             self.speed_cap.recall(float(cap))
+
+    def evidence(self, env: CarEnv, policy: Any, run: Path) -> None:
+        """Race a trained policy and keep what it came to in its run, see `evidence`."""
+        from robot_rl_tasks.car.evidence import evidence
+
+        evidence(env, policy, run)
 
     def expert(self, settings: SlowLap) -> LapExpert:
         """Return a classical driver that demonstrates one lap."""

@@ -1,4 +1,4 @@
-"""What a drive comes to: time and way driven, recoveries included, laps, and what went wrong. And the cap on its speed."""
+"""What a drive comes to: time and way driven, recoveries included, laps, trouble. And the cap on its speed."""
 
 from __future__ import annotations
 
