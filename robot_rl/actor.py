@@ -128,8 +128,9 @@ class Episode:
         Args:
             observation: The last observation.
             terminated: The task ended the episode, not the clock or the guard.
-            info: The last step's info: success, reason and the operator's verdict are read. A discarded episode says
-                so to the learner, which has seen its first blocks by then: it lets their steps go.
+            info: The last step's info: success, reason, a task's own facts and the operator's verdict are read. A
+                discarded episode says so to the learner, which has seen its first blocks by then: it lets their steps
+                go.
         """
         facts: dict[str, float | int | str | bool] = {
             "success": bool(info["success"]),
@@ -147,6 +148,7 @@ class Episode:
             }
         if info.get("verdict"):
             facts["verdict"] = str(info["verdict"])
+        facts.update(info.get("facts", {}))
         facts.update({f"guard/{name}": count for name, count in self.guard.items()})
         facts.update(self.judged.facts())
         facts.update({f"timing/{name}": value for name, value in told(self.timing).items()})

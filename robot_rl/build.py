@@ -6,7 +6,9 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, cast
 
+from robot_rl.car_env import CarEnv, CarTask
 from robot_rl.env import RobotEnv
+from robot_rl.errors import ConfigError
 from robot_rl.rewards.make import make_judge
 from robot_rl.rewards.shared import RememberingEncoder
 from robot_rl.settings import Settings
@@ -14,16 +16,30 @@ from robot_rl.specs import CameraField, ImageField, ObservationSpec
 from robot_rl.task import Task
 
 
-def make_env(settings: Settings, render_mode: str | None = "rgb_array", encode: bool = True) -> RobotEnv:
+def make_env(settings: Settings, render_mode: str | None = "rgb_array", encode: bool = True) -> Any:
     """Return the environment of the settings: task, robot, and what is seen through the robot's cameras.
+
+    It is a `RobotEnv`, or for a task of a car a `CarEnv`, which has the same methods as far as training, evaluation and
+    the link use them.
 
     Args:
         settings: All settings.
         render_mode: As gymnasium has it.
         encode: Whether pictures become features where the settings say so; recording keeps the pictures.
+
+    Raises:
+        ConfigError: A setting is impossible, or the robot is an arm and the task a car's.
     """
     task, images = settings.task.make(), images_of(settings)
     obs, reward = settings.obs, settings.reward
+    if isinstance(task, CarTask):
+        if ".car." not in settings.robot.path:
+            raise ConfigError(
+                f"task {task.name} is driven by a car, and the robot is {settings.robot.path}; choose robot=car_twin"
+            )
+        if obs.encoder:
+            raise ConfigError(f"task {task.name} is learnt from its state or its lidar so far, not with obs=images")
+        return CarEnv(settings.robot.make(task), task, images=images, render_mode=render_mode)
     if not (encode and obs.encoder):
         judge = make_judge(reward, task)
         return RobotEnv(settings.robot.make(task), task, images=images, render_mode=render_mode, judge=judge)

@@ -94,6 +94,9 @@ def record_episode(
             check.add(timing["period_ms"])
         episode.add(observation, info["executed_action"], float(reward), "demo", 0)
         observation = following
+        if not (terminated or truncated) and getattr(expert, "finished", False):
+            # What has no end of its own, such as driving around, has been shown when the expert says so.
+            truncated, info["success"], info["reason"] = True, True, "shown"
         if terminated or truncated:
             return episode.finish(observation, terminated, info)
 

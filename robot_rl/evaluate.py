@@ -163,6 +163,7 @@ def _episode(
         "guard": guard,
         "seed": seed,
         **judged.facts(),
+        **info.get("facts", {}),
         **({"timing": told(timing)} if timing else {}),
     }
 

@@ -9,8 +9,10 @@ import base64
 import math
 from pathlib import Path
 
+from robot_rl import report_laps
 from robot_rl import report_sections as sections
 from robot_rl.jsonl import write_text_atomic
+from robot_rl.laps import write_laps
 from robot_rl.report_compare import LEVEL, WINDOW, WORST, write_comparison
 from robot_rl.report_html import (
     MISSING,
@@ -46,6 +48,7 @@ def write_report(run_folder: Path) -> Path:
         StorageError: The page cannot be written.
     """
     run = load_run(run_folder)
+    write_laps(run.folder)
     demo_s = success_summary(run.demos_as_policy()).median_time_to_success_s
     body = [
         _headline(run, demo_s),
@@ -53,6 +56,7 @@ def write_report(run_folder: Path) -> Path:
         section(
             "Evaluation", *sections.evaluation(run, demo_s), empty="Not evaluated yet. Run: robot-rl eval RUN -n 50"
         ),
+        section("Laps", report_laps.laps(run)),
         section("Practice", sections.practice(run, demo_s), empty="No practice episode is finished yet."),
         section("Interventions", sections.interventions(run)),
         section("Reward", reward(run)),

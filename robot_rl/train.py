@@ -22,6 +22,7 @@ from robot_rl.env import RobotEnv
 from robot_rl.errors import CheckpointError, ConfigError, MissingDependency
 from robot_rl.evaluate import POLICIES, evaluate, load_policy
 from robot_rl.jsonl import last_row, read_json, read_jsonl, update_json, write_json_atomic, write_text_atomic
+from robot_rl.laps import recall
 from robot_rl.live import watch
 from robot_rl.metrics import METRICS_FILE, Latencies, write_evaluation
 from robot_rl.report import write_report
@@ -249,6 +250,10 @@ def _conclude(
     if config.clone_episodes and clone.is_file() and settings.algorithm != "bc":
         summary = evaluate_run(folder, env, "clone", config.clone_episodes, config.seed, limit_s, stopping)
         say(f"cloned start: {summary.sentence()}")
+    evidence = getattr(env.task, "evidence", None)
+    if evidence is not None:  # a task's own way to show what was learnt
+        path = folder / "checkpoints" / POLICIES["final"]
+        evidence(env, load_policy(path, env.observation_spec, env.task.action_spec), folder)
     seconds["evaluation"] = time.monotonic() - began_s
     demos = read_json(folder / "demos" / "demos.json")
     judged = {"practice": judged_summary(read_jsonl(folder / "episodes.jsonl"))}
@@ -307,6 +312,7 @@ def evaluate_run(
         if stopping():
             raise KeyboardInterrupt
 
+    recall(env, folder)
     label = label or which
     video = folder / ("video.mp4" if label == "final" else f"video-{label}.mp4") if video_episodes else None
     latencies = Latencies(prefix=f"{label}/")

@@ -14,6 +14,7 @@ from robot_rl.console import show_session
 from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
 from robot_rl.episodes.practice import run_log
+from robot_rl.laps import recall
 from robot_rl.link_local import LocalActor, LocalLearner, local_link
 from robot_rl.rewards.make import keep_claims, keep_no_claims
 from robot_rl.settings import Settings
@@ -41,6 +42,7 @@ def train_single(folder: Path, settings: Settings, env: RobotEnv, stopping: Call
         return ends[1]
 
     keep_claims(env, settings.reward, folder)
+    recall(env, folder)
     helped = AssistedEnv(env, settings.operator.make(env.task))
     sink = run_log(folder, env, settings)
     run = LearnerRun(folder, settings, (env.observation_spec, env.task.action_spec), period_s(env), open_link)

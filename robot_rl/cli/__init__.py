@@ -22,6 +22,7 @@ COMMANDS = {
     "compare": ("pages", "compare runs, seeds and baselines on one HTML page"),
     "runs": ("pages", "list the runs"),
     "record": ("record", "record demonstrations by a person: keyboard, gamepad, SpaceMouse, ROS 2 topic"),
+    "course": ("course", "record a course for a car to race on, by one slow lap"),
     "view": ("view", "show a running session in the browser, with buttons for the person beside it"),
     "demos": ("demos", "record demonstrations by the scripted expert"),
     "data": ("data", "look at, check, complete and edit recorded episodes"),

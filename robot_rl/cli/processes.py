@@ -112,6 +112,7 @@ def actor(arguments: Sequence[str]) -> int:
         from robot_rl.build import make_env
         from robot_rl.console import show_session
         from robot_rl.episodes.practice import run_log
+        from robot_rl.laps import recall
         from robot_rl.link import session_spec
         from robot_rl.link_actor import ActorLink
         from robot_rl.patience import RobotNote
@@ -128,6 +129,8 @@ def actor(arguments: Sequence[str]) -> int:
         sink = run_log(Path(options.run), env, chosen) if options.run else None
         # One person helps one robot: the first actor's.
         helped = AssistedEnv(env, chosen.operator.make(env.task) if options.index == 0 else None)
+        if options.run:
+            recall(env, Path(options.run))
         if options.run and options.index == 0:
             show_session(helped, Path(options.run), "train")
         made_actor = Actor(helped, link, chosen.actor, actor_seed(chosen.seed, options.index, attempt), sink=sink)

@@ -45,10 +45,10 @@ def test_actions_change_only_so_much_and_the_executed_one_is_told_and_seen() -> 
     env = make(slew=0.2)
     env.reset(seed=0)
     env.step(np.array([1.0, 1.0], np.float32))
-    observation, *_, info = env.step(np.array([1.0, -1.0], np.float32))
-    assert info["executed_action"] == pytest.approx([0.4, -1.0])
+    observation, *_, info = env.step(np.array([1.0, -2.0], np.float32))
+    assert info["executed_action"] == pytest.approx([1.0, -1.0]), "a place in the window, within it"
     where = env.observation_spec.slices["last_action"]
-    assert observation[where] == pytest.approx([0.4, -1.0])
+    assert observation[where] == pytest.approx([0.4, -1.0]), "the setting that it stood for"
     executed = env.car.observe()
     assert executed.steering_rad == pytest.approx(0.4 * 0.4)
     with pytest.raises(SpecError, match=r"shape \(2,\) and finite entries"):
@@ -67,14 +67,13 @@ def test_the_rewards_of_a_clean_lap_add_up_to_its_length_and_the_clock_truncates
     env = make(sensors=Sensors.perfect(), max_steps=260)
     course = env.task.course
     driver = PurePursuit(course, DriverSettings(max_speed_m_s=3.0))
-    scale, offset = env.task.mapping()
     env.reset(seed=3)
     total, ended = 0.0, None
     way = 0.0
     before = env.car.truth().p_WC
     while ended is None:
         command = driver.command(env.robot_state)
-        action = (np.array([command.steering_rad, command.speed_m_s]) - offset) / scale
+        action = env.action_of(command.steering_rad, command.speed_m_s)
         _, reward, terminated, truncated, info = env.step(action)
         total += reward / env.task.control_hz
         now = env.car.truth().p_WC
@@ -118,14 +117,13 @@ def test_the_reward_is_for_the_goal_that_was_seen() -> None:
     env = make(sensors=Sensors.perfect(), max_speed_m_s=3.0)
     course = env.task.course
     driver = PurePursuit(course, DriverSettings(max_speed_m_s=2.0))
-    scale, offset = env.task.mapping()
     observation, _ = env.reset(seed=2)
     where = env.observation_spec.slices["gate"]
     before = env.car.truth()
     for _ in range(100):
         goal = observation[where].astype(float)
         command = driver.command(env.robot_state)
-        observation, reward, *_ = env.step((np.array([command.steering_rad, command.speed_m_s]) - offset) / scale)
+        observation, reward, *_ = env.step(env.action_of(command.steering_rad, command.speed_m_s))
         now = env.car.truth()
         c, s = math.cos(before.yaw_rad), math.sin(before.yaw_rad)
         d = now.p_WC - before.p_WC

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import mujoco
 import numpy as np
@@ -16,7 +17,7 @@ from robot_rl_sim.cameras import CameraRenderer
 from robot_rl_sim.car import tick
 from robot_rl_sim.car.lidar import scan_into
 from robot_rl_sim.car.scene import WHEELS, build_car_scene
-from robot_rl_sim.car.settings import CarTwinConfig
+from robot_rl_sim.car.settings import CarTwinConfig, Sensors, TyreModel
 from robot_rl_sim.native import address_of, log_warnings
 from robot_rl_sim.settings import whole_ticks
 from robot_rl_tasks.car.place import Place
@@ -266,4 +267,39 @@ class CarTwin:
             self._renderer = None
 
 
-__all__ = ["CarTruth", "CarTwin", "CarTwinConfig"]
+class OnCourse(Protocol):
+    """A task that says where it is driven."""
+
+    place: Place | None
+    control_hz: float
+    beams: int
+
+
+def make_car_twin(
+    task: OnCourse, control_hz: float = 0.0, physics_dt_s: float = 0.002, tyres: TyreModel = "contact",
+    command_delay_s: float = 0.02, spread: float = 0.0, cameras: tuple[str, ...] = (), image_size: int = 128,
+) -> CarTwin:  # fmt: skip
+    """Return the twin on a task's course, with as many lidar beams as the task reads.
+
+    Args:
+        task: The task.
+        control_hz: Commands a second; 0 takes the task's.
+        physics_dt_s, tyres, command_delay_s, spread, cameras, image_size: Of `CarTwinConfig`.
+
+    Raises:
+        ConfigError: The task has no place to build, or is no task of a car.
+    """
+    where = getattr(task, "place", None)
+    if not isinstance(where, Place):
+        name = getattr(task, "name", type(task).__name__)
+        raise ConfigError(f"robot=car_twin drives task=lap, and '{name}' has no course; choose another robot or task")
+    return CarTwin(
+        where,
+        CarTwinConfig(
+            sensors=Sensors(beams=task.beams), control_hz=control_hz or task.control_hz, physics_dt_s=physics_dt_s,
+            tyres=tyres, command_delay_s=command_delay_s, spread=spread, cameras=cameras, image_size=image_size,
+        ),
+    )  # fmt: skip
+
+
+__all__ = ["CarTruth", "CarTwin", "CarTwinConfig", "make_car_twin"]

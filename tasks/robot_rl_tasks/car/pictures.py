@@ -65,7 +65,64 @@ def draw_course(
     title = f"{course.name}: {line.length_m:.1f} m, {len(course.gates)} gates, widths {course.widths}"
     ax.set_title(title + (f"\n{note}" if note else ""), fontsize=10)
     ax.legend(fontsize=7, loc="upper right")
-    path = Path(path)
+    return _saved(figure, Path(path))
+
+
+def draw_lines(
+    path: Path | str, course: Course, place: Place | None, trails: Mapping[str, NDArray[np.float64]]
+) -> Path:
+    """Write a PNG with driven lines from above, one picture beside the other, coloured by speed on one scale.
+
+    Args:
+        path: Where to.
+        course: Its borders and gates are drawn.
+        place: What stands around it.
+        trails: (n, 3) x, y [m] and speed [m/s] by label.
+
+    Returns:
+        The path.
+    """
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.collections import LineCollection
+        from matplotlib.figure import Figure
+    except ImportError as e:
+        raise MissingDependency("matplotlib", "the picture of the lines", "pip install robot-rl[report]") from e
+    figure = Figure(figsize=(6.0 * max(len(trails), 1), 5), layout="constrained")
+    FigureCanvasAgg(figure)
+    speeds = np.concatenate([t[:, 2] for t in trails.values()]) if trails else np.zeros(1)
+    norm = {"vmin": 0.0, "vmax": max(float(speeds.max()), 0.1)}
+    axes: Any = figure.subplots(1, max(len(trails), 1), squeeze=False)[0]
+    for ax, (label, trail) in zip(axes, trails.items(), strict=False):
+        _around(ax, course, place)
+        pieces = np.stack([trail[:-1, :2], trail[1:, :2]], axis=1)
+        near = np.hypot(*(pieces[:, 1] - pieces[:, 0]).T) < 1.0  # a car that was carried drew no line
+        lines = LineCollection(list(pieces[near]), array=trail[1:, 2][near], cmap="viridis", linewidths=1.5)
+        lines.set_clim(norm["vmin"], norm["vmax"])
+        ax.add_collection(lines)
+        ax.set_title(f"{label}, {course.name}", fontsize=10)
+        ax.set_aspect("equal")
+        ax.set_xlabel("x [m]")
+        figure.colorbar(lines, ax=ax, label="speed [m/s]", shrink=0.7)
+    return _saved(figure, Path(path))
+
+
+def _around(ax: Any, course: Course, place: Place | None) -> None:
+    """Draw what stands around a course, its borders and its start line."""
+    if place is not None:
+        for wall in place.walls:
+            ax.plot(wall[:, 0], wall[:, 1], color="black", lw=1.5)
+        for x, y, r in place.obstacles:
+            ax.add_patch(_disc(x, y, r))
+    closed = np.append(np.arange(len(course.line.s)), 0)
+    for offset in (course.left_at_s, -course.right_at_s):
+        border = (course.line.points + offset[:, None] * course.line.normals)[closed]
+        ax.plot(border[:, 0], border[:, 1], color="tab:gray", lw=0.6)
+    ends = course.gates[0].ends
+    ax.plot(ends[:, 0], ends[:, 1], color="tab:red", lw=2)
+
+
+def _saved(figure: Any, path: Path) -> Path:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=110)

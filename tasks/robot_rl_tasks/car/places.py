@@ -61,7 +61,7 @@ def random_place(seed: int, *, outdoor: bool = False, size_m: float = 5.0, half_
         if drivable(line, width):
             course = make_course(f"{'outdoor' if outdoor else 'indoor'}-{seed}", line.points, width, width,
                                  source=f"drawn with seed {seed}")  # fmt: skip
-            return _on_grass(course, rng) if outdoor else _between_walls(course)
+            return _on_grass(course, rng) if outdoor else between_walls(course)
     raise ConfigError(
         f"no course of size {size_m:g} m leaves {half_width_m:g} m to either side ({_TRIES} were drawn); "
         "make it larger or narrower"
@@ -81,7 +81,8 @@ def drivable(line: ClosedLine, half_width_m: float) -> bool:
     return not bool(((along > math.pi * (half_width_m + 0.25)) & (distance < 2.0 * half_width_m + 0.3)).any())
 
 
-def _between_walls(course: Course, ground: str = "carpet", obstacles: Array = _NONE) -> Place:
+def between_walls(course: Course, ground: str = "carpet", obstacles: Array = _NONE) -> Place:
+    """Return a course with a wall along either border."""
     n, p = course.line.normals, course.line.points
     walls = []
     for side in (p + course.left_at_s[:, None] * n, p - course.right_at_s[:, None] * n):
@@ -136,12 +137,12 @@ def _rounded(corners: list[tuple[float, float]], radius: float) -> Array:
 
 def _oval() -> Place:
     points = _rounded([(-5.0, -2.2), (5.0, -2.2), (5.0, 2.2), (-5.0, 2.2)], 2.15)
-    return _between_walls(make_course("oval", points, 0.9, 0.9, source="preset"), "carpet")
+    return between_walls(make_course("oval", points, 0.9, 0.9, source="preset"), "carpet")
 
 
 def _corridor() -> Place:
     corners = [(0.0, 0.0), (14.0, 0.0), (14.0, 5.0), (8.0, 5.0), (8.0, 11.0), (0.0, 11.0)]
-    return _between_walls(make_course("corridor", _rounded(corners, 1.25), 0.8, 0.8, source="preset"), "carpet")
+    return between_walls(make_course("corridor", _rounded(corners, 1.25), 0.8, 0.8, source="preset"), "carpet")
 
 
 def _hall() -> Place:
