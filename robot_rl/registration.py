@@ -15,6 +15,7 @@ ENVIRONMENTS = {
     "robot_rl/Reach-v0": "reach",
     "robot_rl/PickCube-v0": "pick_cube",
     "robot_rl/PegInsert-v0": "peg_insert",
+    "robot_rl/BinRelocate-v0": "bin_relocate",
 }
 
 

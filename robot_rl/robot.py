@@ -81,7 +81,8 @@ class ResetRequest:
     Attributes:
         p_BE, quat_BE: Start pose of the tool.
         gripper_width_m: Start opening of the gripper.
-        objects: (7,) start pose of each free object; a real cell ignores it and asks a person or a reset policy.
+        objects: (7,) start pose of each free object; one that is not named stays where it is. A real cell ignores it
+            and asks a person or a reset policy.
     """
 
     p_BE: Vector

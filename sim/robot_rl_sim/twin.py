@@ -116,6 +116,8 @@ class ArmTwin:
     def reset(self, request: ResetRequest) -> RobotState:
         """Begin an episode as requested, at rest, and return the first reading.
 
+        An object that the request does not name stays where it is, as it would in a cell.
+
         Here the simulator resets the scene, which stands for a person who looked at the cell: a latched stop counts as
         acknowledged (it has ended its episode and stays in the guard's counters). Hardware never does this.
 
@@ -141,6 +143,7 @@ class ArmTwin:
                 self._place_objects(objects)
             move_to_start(self, request, q_start, self._open_m)
         else:
+            objects = {**(self._poses_now() if self._placed else {}), **objects}
             self._place_arm(q_start, self._open_m)
         self._place_objects(objects)
         self._start_law(q_start)
@@ -201,6 +204,12 @@ class ArmTwin:
                     f"the pose of '{name}' must be seven finite numbers, position [m] and quaternion wxyz, got {pose}"
                 )
         return poses
+
+    def _poses_now(self) -> dict[str, Vector]:
+        """Return where the free and the placed objects are, (7,) in B."""
+        d = self.data
+        free = {name: d.qpos[q].copy() for name, (q, _) in self._free.items()}
+        return free | {name: np.concatenate([d.mocap_pos[i], d.mocap_quat[i]]) for name, i in self._mocap.items()}
 
     def _place_arm(self, q: Vector, finger_m: float) -> None:
         """Put arm, hand and every object at rest where a new simulation begins."""
