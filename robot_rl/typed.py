@@ -117,7 +117,8 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         return _convert_tuple(arguments, value, where)
     if origin in (Mapping, dict):
-        return dict(_mapping(value, where))
+        kind = arguments[1] if len(arguments) == 2 else Any
+        return {name: convert(kind, v, f"{where}.{name}") for name, v in _mapping(value, where).items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint in _WORDS:
