@@ -22,6 +22,7 @@ from robot_rl.report_html import (
     share,
     text,
 )
+from robot_rl.report_practice import resets
 from robot_rl.run_data import RunData, column, guard_counts, load_run
 from robot_rl.stats import (
     Summary,
@@ -53,6 +54,7 @@ def write_report(run_folder: Path) -> Path:
             "Evaluation", *sections.evaluation(run, demo_s), empty="Not evaluated yet. Run: robot-rl eval RUN -n 50"
         ),
         section("Practice", sections.practice(run, demo_s), empty="No practice episode is finished yet."),
+        section("Automatic resets", resets(run)),
         section("Interventions", sections.interventions(run)),
         section("Guard", sections.guard(run)),
         section("Learner", sections.learner(run), empty="The learner has written no metrics yet."),

@@ -174,7 +174,8 @@ class Settings:
             raise ConfigError(f"actors is {self.actors}; with mode=single it must be 1")
         if self.practice.on and self.mode != "single":
             raise ConfigError(
-                f"mode is {self.mode}; practice={', '.join(self.practice.nodes)} takes turns in one process: mode=single"
+                f"mode is {self.mode}; practice of {', '.join(self.practice.nodes)} takes turns in one process: "
+                "mode=single"
             )
         if self.practice.on and self.algorithm == "bc":
             raise ConfigError("algorithm is bc, which practises nothing; leave practice=... out, or choose agent=rlpd")

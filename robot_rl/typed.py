@@ -138,7 +138,8 @@ def _convert_union(options: Sequence[Any], value: Any, where: str) -> Any:
         except ConfigError:
             if len(wanted) == 1:
                 raise
-    raise _wrong(where, value, " or ".join(_WORDS.get(o, str(o)) for o in wanted))
+    words = {**_WORDS, Target: "a group with a _target_"}
+    raise _wrong(where, value, " or ".join(words.get(o, str(o)) for o in wanted))
 
 
 def _convert_tuple(kinds: Sequence[Any], value: Any, where: str) -> tuple[Any, ...]:

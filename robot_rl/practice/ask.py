@@ -165,7 +165,8 @@ class Webhook:
 
     def tell(self, question: Question) -> None:
         """Send it once."""
-        body = json.dumps({"text": f"{question.run} needs a person: {question.text}", **asdict(question)})
+        # "text" is what the hooks of chat programs show.
+        body = json.dumps({**asdict(question), "text": f"{question.run} needs a person: {question.text}"})
         connection = self._kind(self._host, self._port, timeout=self._timeout_s)
         try:
             connection.request("POST", self._path, body.encode(), {"Content-Type": "application/json"})
@@ -269,9 +270,7 @@ class SaysPerson:
 
     looks = True
 
-    def __init__(
-        self, task: Task, question: str, out: TextIO | None = None, keyboard: TextIO | None = None
-    ) -> None:
+    def __init__(self, task: Task, question: str, out: TextIO | None = None, keyboard: TextIO | None = None) -> None:
         self.name, self._question = "person", question
         self._out, self._keyboard = out or sys.stderr, keyboard or sys.stdin
         del task

@@ -1,4 +1,4 @@
-"""What goes wrong, as far as a reading tells: an object that slipped, a tool that does not move, a task that is stuck."""
+"""What goes wrong, as far as readings tell: an object that slipped, a tool that does not move, a task that is stuck."""
 
 from __future__ import annotations
 

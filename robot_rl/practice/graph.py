@@ -217,4 +217,3 @@ class Graph:
             None when no node may begin: the scene has to be brought back first.
         """
         return next((name for name in self.reachable(follows) if may_begin(name)), None)
-

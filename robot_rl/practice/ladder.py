@@ -15,7 +15,8 @@ from robot_rl.errors import RobotError
 from robot_rl.practice.ask import Asker, Question
 from robot_rl.practice.detect import Kind, StuckWatch, Trouble
 from robot_rl.practice.graph import PracticeConfig, Rung
-from robot_rl.practice.primitives import Outcome, Primitives
+from robot_rl.practice.motion import Outcome
+from robot_rl.practice.primitives import Primitives
 from robot_rl.practice.record import ASK, ResetLog
 from robot_rl.robot import ResetRequest, RobotState, Vector
 from robot_rl.task import Task
@@ -254,4 +255,3 @@ def _asked(trouble: Trouble, node: str) -> str:
     if trouble.kind == "stopped":
         return f"{trouble.text}. Look at the cell, acknowledge the stop, and put the scene where '{node}' can begin"
     return f"{trouble.text}. Put the scene where '{node}' can begin"
-

@@ -92,8 +92,8 @@ class Node:
         goal = None if config.goal == TASK else predicate(config.goal, task, f"{where}.goal")
         if goal is not None and looks(goal):
             raise ConfigError(
-                f"{where}.goal asks after each step, and what was chosen needs the arm out of the way or a person; take "
-                "a predicate that needs neither, or let the operator press success"
+                f"{where}.goal asks after each step, and what was chosen needs the arm out of the way or a person; "
+                "take a predicate that needs neither, or let the operator press success"
             )
         self.looks = looks(self.start) or looks(lost)
         self.env = NodeEnv(robot, task, goal, images)

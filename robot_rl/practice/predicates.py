@@ -72,7 +72,7 @@ def predicate(given: str | Target, task: Task, where: str) -> Predicate:
         ConfigError: The task has no such predicate, or what was made cannot be called.
     """
     if isinstance(given, Target):
-        made = given.make(task)
+        made: Any = given.make(task)
         if not callable(made):
             raise ConfigError(f"{where}._target_ is '{given.path}', which makes no callable, so it is no predicate")
         return made

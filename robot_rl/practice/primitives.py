@@ -7,54 +7,21 @@ of it: it arrived, its time ran out, or the guard did not let it go on. None of 
 from __future__ import annotations
 
 import math
-from collections import Counter
-from dataclasses import dataclass, field
-from typing import Literal
 
 import numpy as np
 
 from robot_rl.geometry import quat_conj, quat_from_rotvec, quat_mul, quat_to_matrix, rotvec_from_quat
 from robot_rl.practice.graph import MotionConfig
+from robot_rl.practice.motion import Outcome, Progress, changed, joined
 from robot_rl.robot import ArmCommand, Executed, Robot, RobotState, Vector
 from robot_rl.task import Limits, Task
 
-Result = Literal["reached", "timed out", "blocked", "missed"]
-
 REST_M_S, REST_RAD_S = 0.01, 0.1
 LEAD, LEAD_M = 0.2, 0.012  # joint friction leaves an error: this share of it is added to the target at every look
-PROGRESS_M = 0.002  # nearer than before by less than this is no progress
-STALL_S = 0.8  # without progress for so long, against the guard, a motion is blocked
 FINGERS_S, FINGERS_M = 0.3, 0.0005  # fingers that moved less than this for so long have come to rest
 MARGIN_M = 0.005  # kept from the edges of the workspace
-CONTACT_M = 0.003  # sinking less than this in STALL_S while told to means that something is below
 DRAG_M, DRAG_S, OFF_CENTRE, PRESS_M = 0.04, 2.0, 0.2, 0.012  # how an object is pulled from above
 _REFUSALS = frozenset(("workspace", "cone", "keep_out", "measured_workspace", "measured_cone", "measured_keep_out"))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    """What became of a motion.
-
-    Attributes:
-        motion: Which it was.
-        result: "reached", "timed out", "blocked" (by the guard), or "missed" (the fingers closed on nothing).
-        off_m: Distance of the measured tool from where it should be.
-        seconds: Robot time that it took.
-        reason: Why it did not arrive, in words.
-        events: The guard's rules that spoke, and how often.
-    """
-
-    motion: str
-    result: Result
-    off_m: float
-    seconds: float
-    reason: str = ""
-    events: Counter[str] = field(default_factory=Counter)
-
-    @property
-    def reached(self) -> bool:
-        """Whether it arrived."""
-        return self.result == "reached"
 
 
 class Primitives:
@@ -95,7 +62,7 @@ class Primitives:
         """Close the fingers; "missed" when there is nothing between them."""
         done = self._fingers("close", close=True)
         if done.reached and not self.holds(self.robot.observe()):
-            return _with(done, "missed", "the fingers closed on nothing")
+            return changed(done, "missed", "the fingers closed on nothing")
         return done
 
     def lift(self) -> Outcome:
@@ -108,9 +75,9 @@ class Primitives:
         """Open, and move straight up to the top of the workspace."""
         opened = self.open()
         if not opened.reached:
-            return _with(opened, opened.result, opened.reason, motion="retreat")
+            return changed(opened, opened.result, opened.reason, motion="retreat")
         state = self.robot.observe()
-        return _add(opened, self.move("retreat", _high(state.p_BE), state.quat_BE, close=False))
+        return joined(opened, self.move("retreat", _high(state.p_BE), state.quat_BE, close=False))
 
     def put_down(self) -> Outcome:
         """Lower what is held until it stands on something, let it go, and lift the hand."""
@@ -119,8 +86,8 @@ class Primitives:
         lowered = self.move("put_down", down, state.quat_BE, close=True, until_contact=True)
         if not lowered.reached:
             return lowered
-        opened = _add(lowered, self.open())
-        return opened if not opened.reached else _add(opened, self.lift())
+        opened = joined(lowered, self.open())
+        return opened if not opened.reached else joined(opened, self.lift())
 
     def grasp(self, p_BO: Vector, quat_BO: Vector, quarter_turns: int = 0) -> Outcome:
         """Grasp an object from above, and lift it.
@@ -134,14 +101,14 @@ class Primitives:
         done = self.retreat()
         for name, p in (("above", above), ("down", p_BO)):
             if done.reached:
-                done = _add(done, self.move(name, p, quat, close=False))
+                done = joined(done, self.move(name, p, quat, close=False))
         if done.reached:
-            done = _add(done, self.close())
+            done = joined(done, self.close())
         if done.reached:
-            done = _add(done, self.move("up", above, quat, close=True))
+            done = joined(done, self.move("up", above, quat, close=True))
         if done.reached and not self.holds(self.robot.observe()):
-            done = _with(done, "missed", "the object slipped out of the fingers")
-        return _with(done, done.result, done.reason, motion="grasp")
+            done = changed(done, "missed", "the object slipped out of the fingers")
+        return changed(done, done.result, done.reason, motion="grasp")
 
     def drag(self, p_BO: Vector, towards: Vector) -> Outcome:
         """Press on an object from above with closed fingers, and pull it a little way, as out of a corner.
@@ -160,11 +127,11 @@ class Primitives:
         for name, p, contact in (("up", _high(self.robot.observe().p_BE), False), ("above", above, False),
                                  ("press", at, True)):  # fmt: skip
             if done.reached:
-                done = _add(done, self.move(name, p, quat, close=True, until_contact=contact))
+                done = joined(done, self.move(name, p, quat, close=True, until_contact=contact))
         if done.reached:
             pressed = self.robot.observe().p_BE + way - np.array([0.0, 0.0, PRESS_M])
             pulled = self.move("pull", pressed, quat, close=True, timeout_s=DRAG_S)
-            done = _add(_add(done, pulled), self.lift())
+            done = joined(joined(done, pulled), self.lift())
         return done
 
     def place(self, p_BO: Vector) -> Outcome:
@@ -177,9 +144,9 @@ class Primitives:
         above = np.array([p_BO[0], p_BO[1], p_BO[2] + self.config.clearance_m])
         done = self.move("carry", above, quat, close=True)
         if done.reached and not self.holds(self.robot.observe()):
-            done = _with(done, "missed", "the object was dropped on the way")
-        done = _add(done, self.put_down()) if done.reached else done
-        return _with(done, done.result, done.reason, motion="place")
+            done = changed(done, "missed", "the object was dropped on the way")
+        done = joined(done, self.put_down()) if done.reached else done
+        return changed(done, done.result, done.reason, motion="place")
 
     def move(
         self,
@@ -207,9 +174,9 @@ class Primitives:
         timeout_s = c.timeout_s if timeout_s is None else timeout_s
         goal = np.array(p_BE, float)
         goal[2] = np.clip(goal[2], limits.box_min_m[2] + MARGIN_M, limits.box_max_m[2] - MARGIN_M)
-        run = _Run(name, goal, self._period_s)
+        run = Progress(name, goal, self._period_s)
         state, lead = self.robot.observe(), np.zeros(3)
-        while run.seconds < timeout_s:
+        while run.seconds < timeout_s - 1e-9:
             away = goal - state.p_BE
             turn = rotvec_from_quat(quat_mul(quat_BE, quat_conj(state.quat_BE)))
             off_m, off_rad = float(np.linalg.norm(away)), float(np.linalg.norm(turn))
@@ -233,9 +200,9 @@ class Primitives:
     def _fingers(self, name: str, close: bool) -> Outcome:
         """Open or close the fingers until they rest, the tool held where it is."""
         state = self.robot.observe()
-        run, p, quat = _Run(name, state.p_BE, self._period_s), state.p_BE, state.quat_BE
+        run, p, quat = Progress(name, state.p_BE, self._period_s), state.p_BE, state.quat_BE
         width, still_s = state.gripper_width_m, 0.0
-        while run.seconds < self.config.timeout_s:
+        while run.seconds < self.config.timeout_s - 1e-9:
             executed, state = self._step(p, quat, close, run)
             if executed.stopped:
                 return run.end("blocked", state, executed.reason or "the guard stopped the arm")
@@ -245,59 +212,10 @@ class Primitives:
                 return run.end("reached", state)
         return run.end("timed out", state, "the fingers did not come to rest")
 
-    def _step(self, p: Vector, quat: Vector, close: bool, run: _Run) -> tuple[Executed, RobotState]:
+    def _step(self, p: Vector, quat: Vector, close: bool, run: Progress) -> tuple[Executed, RobotState]:
         executed = self.robot.command(ArmCommand(p, quat, close))
         run.step(executed)
         return executed, self.robot.observe()
-
-
-class _Run:
-    """One motion on its way: its time, its events, and whether it gets anywhere."""
-
-    def __init__(self, name: str, goal: Vector, period_s: float) -> None:
-        self._name, self._goal, self._period_s = name, goal, period_s
-        self.seconds = 0.0
-        self._events: Counter[str] = Counter()
-        self._best_m, self._stalled_s = math.inf, 0.0
-        self._height_m, self._resting_s = math.inf, 0.0
-        self._spoke = False
-
-    def step(self, executed: Executed) -> None:
-        """Count a control period."""
-        self.seconds += self._period_s
-        self._events.update(executed.events)
-
-    def progress(self, off_m: float, refused: bool) -> None:
-        """Take in how far it is, and whether the guard changed where it was to go."""
-        self._spoke = refused
-        if off_m < self._best_m - PROGRESS_M:
-            self._best_m, self._stalled_s = off_m, 0.0
-        else:
-            self._stalled_s += self._period_s
-
-    @property
-    def refused(self) -> bool:
-        """Whether the guard keeps it from going on."""
-        return self._spoke and self._stalled_s >= STALL_S
-
-    def sunk(self, z_m: float) -> bool:
-        """Return whether the tool has stopped sinking though it was told to."""
-        if z_m < self._height_m - CONTACT_M:
-            self._height_m, self._resting_s = z_m, 0.0
-        else:
-            self._resting_s += self._period_s
-        return self._resting_s >= STALL_S
-
-    def off(self, state: RobotState) -> float:
-        """Return the distance from the goal [m]."""
-        return float(np.linalg.norm(self._goal - state.p_BE))
-
-    def end(self, result: Result, state: RobotState, reason: str = "") -> Outcome:
-        """Return what became of it."""
-        return Outcome(
-            motion=self._name, result=result, off_m=self.off(state), seconds=self.seconds, reason=reason,
-            events=self._events,
-        )  # fmt: skip
 
 
 def facing(quat_BE: Vector, quat_BO: Vector, quarter_turns: int = 0) -> Vector:
@@ -323,18 +241,3 @@ def _high(p: Vector) -> Vector:
 
 def _at_rest(state: RobotState) -> bool:
     return bool(np.linalg.norm(state.V_BE[:3]) < REST_M_S and np.linalg.norm(state.V_BE[3:]) < REST_RAD_S)
-
-
-def _with(done: Outcome, result: Result, reason: str, motion: str = "") -> Outcome:
-    return Outcome(
-        motion=motion or done.motion, result=result, off_m=done.off_m, seconds=done.seconds, reason=reason,
-        events=done.events,
-    )  # fmt: skip
-
-
-def _add(before: Outcome, after: Outcome) -> Outcome:
-    """Return the outcome of one motion after another."""
-    return Outcome(
-        motion=before.motion, result=after.result, off_m=after.off_m, seconds=before.seconds + after.seconds,
-        reason=after.reason and f"{after.motion}: {after.reason}", events=before.events + after.events,
-    )  # fmt: skip

@@ -35,7 +35,7 @@ from robot_rl.practice.node import Node, check_shared
 from robot_rl.practice.predicates import predicate
 from robot_rl.practice.primitives import Primitives
 from robot_rl.practice.record import ResetLog
-from robot_rl.practice.runner import Practised, PracticeActor
+from robot_rl.practice.runner import PracticeActor, Practised
 from robot_rl.robot import Robot
 from robot_rl.runs import create_run
 from robot_rl.settings import Settings
@@ -92,8 +92,8 @@ class PracticeRun:
         check_shared(self.nodes)
         if getattr(self.robot, "real_time", False):
             raise ConfigError(
-                "practice takes turns in one process, and a robot in real time does not wait while the learners compute: "
-                "robot=twin"
+                "practice takes turns in one process, and a robot in real time does not wait while the learners "
+                "compute: robot=twin"
             )
         self.demo_envs = {
             node.name: RobotEnv(self.robot, node.task, images=images, render_mode="rgb_array") for node in self.nodes
@@ -183,9 +183,7 @@ class PracticeRun:
                 run.checkpoint(required=True)
         return complete
 
-    def _turns(
-        self, actor: PracticeActor, runs: Mapping[str, LearnerRun], writer: MetricsWriter, total: int
-    ) -> bool:
+    def _turns(self, actor: PracticeActor, runs: Mapping[str, LearnerRun], writer: MetricsWriter, total: int) -> bool:
         """Take turns until the run is complete; False when it is to stop before, or nobody can help."""
         measured_s = 0.0
         while not self._stopping() and not actor.helpless:

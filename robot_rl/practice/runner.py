@@ -204,9 +204,12 @@ class PracticeActor:
         self._watch, self.finished = None, self.finished + 1
         self._ended(
             Practised(
-                node=self.node.name, episode=actor.episode, robot_s=self._record.robot_s,
-                reset_s=self.node.env.reset_s, dropped=watch.dropped,
-            )  # fmt: skip
+                node=self.node.name,
+                episode=actor.episode,
+                robot_s=self._record.robot_s,
+                reset_s=self.node.env.reset_s,
+                dropped=watch.dropped,
+            )
         )
 
     def _go(self, name: str) -> None:

@@ -166,8 +166,8 @@ class ArmTwin:
     def _refuse_to_keep(self) -> None:
         if not self._placed:
             raise RobotError(
-                "the twin has no scene to keep: nothing was placed in it yet, or its physics diverged; reset it without "
-                "keep_scene first"
+                "the twin has no scene to keep: nothing was placed in it yet, or its physics diverged; reset it "
+                "without keep_scene first"
             )
         if self.guard.stopped:
             raise RobotError(
