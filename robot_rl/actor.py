@@ -235,6 +235,11 @@ class Actor:
         return status is not None and status.finished
 
     @property
+    def episode(self) -> int:
+        """Number of the newest episode; one less than the first while there is none."""
+        return self._next_episode - 1
+
+    @property
     def waits(self) -> str:
         """What practice waits for though the robot is ready, in words; empty while it does not."""
         return PAUSED if self.env.paused else ""

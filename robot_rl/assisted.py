@@ -215,9 +215,8 @@ class AssistedEnv:
 
     def poll(self) -> OperatorInput:
         """Ask the operator between episodes, and heed "pause" and "stop". Never waits; loops call it while `paused`."""
-        if not self._begun:
-            return NOBODY  # there is no reading yet
-        asked = self._ask()
+        # Before the first episode there is no reading to show an operator; a view's buttons count already.
+        asked = self._ask() if self._begun else self._with_watchers(NOBODY)
         if "stop" in asked.buttons:
             self.stop(STOPPED)
         return asked
@@ -245,6 +244,10 @@ class AssistedEnv:
         asked = self.operator.read(self.env.robot_state)
         if asked.action is not None and not np.isfinite(asked.action).all():
             asked = OperatorInput(buttons=asked.buttons, note="the device sent no finite numbers and counts as let go")
+        return self._with_watchers(asked)
+
+    def _with_watchers(self, asked: OperatorInput) -> OperatorInput:
+        """Add what was pressed in the views, and heed the pauses in all of it."""
         more: list[Button] = [button for watcher in self.watchers for button in watcher.buttons()]
         if more:
             asked = OperatorInput(action=asked.action, buttons=asked.buttons + tuple(more), note=asked.note)

@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 MODULE = "robot_rl.conf"
-GROUPS = ("task", "robot", "cell", "operator", "driver", "camera", "agent", "obs", "reward", "experiment")
+GROUPS = (
+    "task", "robot", "cell", "operator", "driver", "camera", "agent", "obs", "reward", "practice", "experiment",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, kw_only=True)

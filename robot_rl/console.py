@@ -126,6 +126,11 @@ class ConsoleWriter:
             self._succeeded += letter == "s"
         self._tell(seen.observation, urgent=ended)
 
+    def note(self, text: str) -> None:
+        """Tell something to whoever looks while nothing steps, such as what a person is asked to do."""
+        self._at["note"] = text[:_TEXT]
+        self._tell(None, urgent=True)
+
     def buttons(self) -> tuple[Button, ...]:
         """Return what was pressed in the views since the last call, oldest first. Never waits."""
         paused = self._is_paused()

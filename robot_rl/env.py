@@ -41,6 +41,7 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         images: The cameras to include, with the sizes of their pictures; none learns from state alone.
         render_camera: Camera of `render()`.
         judge: What says reward and success in the place of the task, such as a classifier of pictures.
+        keep_scene: Whether a drawn start moves the arm alone: every object stays where the last episode left it.
 
     Attributes:
         request: Where the last reset was asked to begin; None before the first.
@@ -51,9 +52,10 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     def __init__(
         self, robot: Robot, task: Task, images: Mapping[str, ImageField] | None = None, render_camera: str = "video",
-        render_mode: str | None = None, judge: Judge | None = None,
+        render_mode: str | None = None, judge: Judge | None = None, keep_scene: bool = False,
     ) -> None:  # fmt: skip
         self.robot, self.task, self.cameras, self.judge = robot, task, tuple(images or ()), judge
+        self.keep_scene = keep_scene
         self.observation_spec = dataclasses.replace(task.observation_spec, images=dict(images or {}))
         self.render_mode, self._render_camera = render_mode, render_camera
         spec = task.action_spec
@@ -123,7 +125,7 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         super().reset(seed=seed)
         self.connect()
         given = options or {}
-        request = self.request = given.get("request") or self.task.sample_reset(self.np_random)
+        request = self.request = given.get("request") or self._draw_start()
         restore = getattr(self.robot, "restore", None) if given.get("snapshot") else None
         state: RobotState = restore(given["snapshot"]) if restore is not None else self.robot.reset(request)
         self._state = state
@@ -131,6 +133,10 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if self.judge is not None:
             self.judge.begin()
         return self._observation(state), {}
+
+    def _draw_start(self) -> ResetRequest:
+        request = self.task.sample_reset(self.np_random)
+        return dataclasses.replace(request, objects={}, keep_scene=True) if self.keep_scene else request
 
     def step(self, action: NDArray[np.floating]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Let the robot act for one control period.

@@ -24,6 +24,7 @@ from robot_rl.report_html import (
     share,
     text,
 )
+from robot_rl.report_practice import resets
 from robot_rl.report_reward import reward
 from robot_rl.run_data import RunData, column, guard_counts, load_run
 from robot_rl.stats import (
@@ -58,6 +59,7 @@ def write_report(run_folder: Path) -> Path:
         ),
         section("Laps", report_laps.laps(run)),
         section("Practice", sections.practice(run, demo_s), empty="No practice episode is finished yet."),
+        section("Automatic resets", resets(run)),
         section("Interventions", sections.interventions(run)),
         section("Reward", reward(run)),
         section("Guard", sections.guard(run)),

@@ -14,6 +14,8 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_rl.errors import RobotError
+
 Vector = NDArray[np.float64]
 
 
@@ -83,12 +85,20 @@ class ResetRequest:
         gripper_width_m: Start opening of the gripper.
         objects: (7,) start pose of each free object; one that is not named stays where it is. A real cell ignores it
             and asks a person or a reset policy.
+        keep_scene: Only the arm moves, in a twin too: it drives to the start, and every object stays where it is.
     """
 
     p_BE: Vector
     quat_BE: Vector
     gripper_width_m: float = 0.08
     objects: Mapping[str, Vector] = field(default_factory=dict)
+    keep_scene: bool = False
+
+    def __post_init__(self) -> None:
+        if self.keep_scene and self.objects:
+            raise RobotError(
+                f"the reset shall keep the scene, and yet place {', '.join(self.objects)}; ask for one of the two"
+            )
 
 
 class Robot(Protocol):

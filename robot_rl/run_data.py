@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from robot_rl.errors import CheckpointError, ConfigError, nearest
 from robot_rl.jsonl import read_json, read_jsonl
+from robot_rl.practice.record import RESETS_FILE
 from robot_rl.runs import is_run, list_runs
 from robot_rl.stats import number
 
@@ -41,6 +42,7 @@ class RunData:
         train: Rows of `metrics.jsonl` of kind "train"; after a resume, what it rolled back is left out.
         other: Rows of other kinds, such as "clone".
         episodes: Practice episodes in order.
+        resets: Tries of automatic resets, in order; see `robot_rl.practice.record`.
         demos: Demonstration episodes.
         evaluations: Newest last; baselines such as "bc" first.
         latencies: Samples in ms under "latency/<name>", all actors together.
@@ -55,6 +57,7 @@ class RunData:
     train: list[Row] = field(default_factory=list)
     other: list[Row] = field(default_factory=list)
     episodes: list[Row] = field(default_factory=list)
+    resets: list[Row] = field(default_factory=list)
     demos: list[Row] = field(default_factory=list)
     evaluations: list[Evaluation] = field(default_factory=list)
     latencies: dict[str, list[float]] = field(default_factory=dict)
@@ -123,6 +126,7 @@ def load_run(folder: Path) -> RunData:
     run.other = [r for r in rows if r.get("kind", "train") != "train"]
     everything = read_jsonl(folder / "episodes.jsonl")
     run.episodes = [r for r in everything if r.get("source") != "demo"]
+    run.resets = read_jsonl(folder / RESETS_FILE)
     run.demos = [r for r in everything if r.get("source") == "demo"] or read_jsonl(folder / "demos" / "episodes.jsonl")
     run.evaluations = _evaluations(run)
     for path in sorted(folder.glob("latency*.json")):

@@ -12,6 +12,7 @@ from robot_rl.cell import Cell
 from robot_rl.errors import ConfigError
 from robot_rl.learner import LearnerConfig
 from robot_rl.link import LinkConfig
+from robot_rl.practice.graph import PracticeConfig
 from robot_rl.rewards.settings import RewardConfig
 from robot_rl.typed import Target
 
@@ -155,6 +156,7 @@ class Settings:
         warm_start: Runs of the same task whose practice fills the replay before this one begins.
         algorithm: "rlpd" practises; "bc" only clones the demonstrations; "hgdagger" practises and clones
             demonstrations and what the operator did when taking over, without values.
+        practice: Which tasks follow each other where nobody resets the scene; off without nodes.
         live: How progress is shown: "auto" draws on a terminal and prints lines elsewhere; "off" is silent.
     """
 
@@ -178,6 +180,7 @@ class Settings:
     agent: AgentConfig = field(default_factory=AgentConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     actor: ActorConfig = field(default_factory=ActorConfig)
+    practice: PracticeConfig = field(default_factory=PracticeConfig)
     link: LinkConfig = field(default_factory=LinkConfig)
     checkpoint: CheckpointConfig = field(default_factory=CheckpointConfig)
     evaluation: EvaluationConfig = field(default_factory=EvaluationConfig)
@@ -192,6 +195,13 @@ class Settings:
             raise ConfigError(f"actors is {self.actors}; it must be at least 1")
         if self.mode == "single" and self.actors != 1:
             raise ConfigError(f"actors is {self.actors}; with mode=single it must be 1")
+        if self.practice.on and self.mode != "single":
+            raise ConfigError(
+                f"mode is {self.mode}; practice of {', '.join(self.practice.nodes)} takes turns in one process: "
+                "mode=single"
+            )
+        if self.practice.on and self.algorithm == "bc":
+            raise ConfigError("algorithm is bc, which practises nothing; leave practice=... out, or choose agent=rlpd")
         if isinstance(self.demos, int) and self.demos < 0:
             raise ConfigError(f"demos is {self.demos}; it must be a number of at least 0, or a folder")
         if self.algorithm in ("bc", "hgdagger") and self.demos == 0:

@@ -154,6 +154,10 @@ def run(
     """
     settings = composed.settings()
     with page(folder, settings.view, say):
+        if settings.practice.on:
+            from robot_rl.train_practice import practise  # it stands on this module
+
+            return practise(composed, folder, stopping, say, setup_s)
         return _run(settings, folder, stopping, say, options, setup_s)
 
 

@@ -13,7 +13,7 @@ import logging
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 from robot_rl.checkpoint import Checkpoints
 from robot_rl.demos import Demos, load
@@ -73,9 +73,14 @@ class LearnerRun:
         specs: Of observations and actions.
         period_s: Control period, seconds of the robot's time.
         open_link: Opens the learner's end of the link.
+        more: Returns what else there is to say of the episode of a row.
     """
 
-    def __init__(self, folder: Path, settings: Settings, specs: Specs, period_s: float, open_link: OpenLink) -> None:
+    def __init__(
+        self, folder: Path, settings: Settings, specs: Specs, period_s: float, open_link: OpenLink,
+        more: Callable[[Mapping[str, Any]], Mapping[str, Any]] = lambda row: {},
+    ) -> None:  # fmt: skip
+        self._more = more
         self.folder, self.settings, self._period_s, self._specs = folder, settings, period_s, specs
         self._checkpoints = Checkpoints(folder / "checkpoints", settings.checkpoint.keep)
         with contextlib.ExitStack() as opened:
@@ -264,6 +269,6 @@ class LearnerRun:
             "duration_s": steps * self._period_s,
         }
         try:
-            self._writer.episode(self.learner.env_steps, row)
+            self._writer.episode(self.learner.env_steps, {**row, **self._more(row)})
         except StorageError as e:
             log.warning("%s", e)

@@ -117,7 +117,8 @@ def convert(hint: Any, value: Any, where: str) -> Any:
     if origin is tuple:
         return _convert_tuple(arguments, value, where)
     if origin in (Mapping, dict):
-        return dict(_mapping(value, where))
+        kind = arguments[1] if len(arguments) == 2 else Any
+        return {name: convert(kind, v, f"{where}.{name}") for name, v in _mapping(value, where).items()}
     if hint is float and isinstance(value, int) and not isinstance(value, bool):
         return float(value)
     if hint in _WORDS:
@@ -137,7 +138,8 @@ def _convert_union(options: Sequence[Any], value: Any, where: str) -> Any:
         except ConfigError:
             if len(wanted) == 1:
                 raise
-    raise _wrong(where, value, " or ".join(_WORDS.get(o, str(o)) for o in wanted))
+    words = {**_WORDS, Target: "a group with a _target_"}
+    raise _wrong(where, value, " or ".join(words.get(o, str(o)) for o in wanted))
 
 
 def _convert_tuple(kinds: Sequence[Any], value: Any, where: str) -> tuple[Any, ...]:

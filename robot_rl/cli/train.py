@@ -16,6 +16,7 @@ SETTINGS = """\
   mode=two_process          or single: one process, bit-identical for a seed
   operator=none             who helps: keyboard, gamepad, spacemouse, joy
   agent=rlpd                or bc: behaviour cloning alone
+  practice=forward_backward two directions that undo each other, and no resets; see docs/resets.md
   experiment=debug          everything small; see robot_rl/conf/experiment
   learner.total_env_steps=  how long to practise, in environment steps
   learner.updates_per_step= critic updates for each environment step
@@ -26,6 +27,7 @@ EXAMPLES = """\
   robot-rl train task=pick_cube
   robot-rl train task=reach mode=single seed=3 name=my_reach
   robot-rl train task=pick_cube agent.critics=2 learner.updates_per_step=4
+  robot-rl train task=bin_relocate practice=forward_backward
   robot-rl train resume=my_reach
   robot-rl train -m name=seeds seed=0,1,2,3,4
   robot-rl train -m name=critics seed=0,1 agent.critics=2,10 hydra/launcher=joblib

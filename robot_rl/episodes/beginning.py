@@ -29,6 +29,7 @@ def beginning_of(env: RobotEnv) -> dict[str, Any]:
             "quat_BE": np.asarray(request.quat_BE, float).tolist(),
             "gripper_width_m": float(request.gripper_width_m),
             "objects": {name: np.asarray(pose, float).tolist() for name, pose in request.objects.items()},
+            "keep_scene": request.keep_scene,
         }
     }
     snapshot = getattr(env.robot, "snapshot", None)
@@ -53,6 +54,7 @@ def request_of(start: EpisodeStart) -> ResetRequest | None:
             quat_BE=np.array(found["quat_BE"], float),
             gripper_width_m=float(found["gripper_width_m"]),
             objects={str(name): np.array(pose, float) for name, pose in objects.items()},
+            keep_scene=bool(found.get("keep_scene", False)),
         )
         shapes = (made.p_BE.shape, made.quat_BE.shape, *(pose.shape for pose in made.objects.values()))
         if shapes != ((3,), (4,), *((7,) for _ in made.objects)):

@@ -42,6 +42,9 @@ class ArmTwin:
     Args:
         task: Gives scene, compliance, limits and control rate.
         config: Settings of the twin.
+
+    Attributes:
+        scene_resets: How often the simulator put arm or objects where they were wanted, instead of moving the arm.
     """
 
     def __init__(self, task: Task, config: TwinConfig | None = None) -> None:
@@ -84,6 +87,7 @@ class ArmTwin:
         self._randomiser = Randomiser(self.model, list(task.scene))
         self._variation: Variation | None = None
         self._late = Lateness()
+        self.scene_resets = 0
 
     def _find_objects(self) -> None:
         self._free: dict[str, tuple[slice, slice]] = {}
@@ -131,11 +135,13 @@ class ArmTwin:
         An object that the request does not name stays where it is, as it would in a cell.
 
         Here the simulator resets the scene, which stands for a person who looked at the cell: a latched stop counts as
-        acknowledged (it has ended its episode and stays in the guard's counters). Hardware never does this.
+        acknowledged (it has ended its episode and stays in the guard's counters). Hardware never does this. With
+        `request.keep_scene` nothing is put anywhere, and a latched stop stays: the arm drives to its start or refuses.
 
         Raises:
             RobotError: The start pose violates the guard's workspace or cannot be reached, an object is unknown or its
-                pose is none, or a reset motion was blocked or stopped.
+                pose is none, a reset motion was blocked or stopped, or a scene shall be kept that there is not or that
+                nobody has acknowledged a stop in.
         """
         self.guard.check_reset(request.p_BE, request.quat_BE)
         q_start = self.kinematics.solve(request.p_BE, request.quat_BE)
@@ -145,20 +151,27 @@ class ArmTwin:
                 f"{np.round(request.quat_BE, 3).tolist()} within its joint limits; move the task's start area"
             )
         objects = self._checked(request.objects)
-        if self.guard.stopped:
+        if request.keep_scene:
+            self._refuse_to_keep()
+        elif self.guard.stopped:
             self.guard.acknowledge()
         self._vary(variation_for(request, self.config.randomise))
         self._state, self._closing = None, False
         self._open_m = min(max(0.5 * request.gripper_width_m, 0.0), FINGER_TRAVEL_M)
-        if self.config.reset_motion:
+        if self.config.reset_motion or request.keep_scene:
             if not self._placed:
                 self._place_arm(np.array(HOME_Q), FINGER_TRAVEL_M)
                 self._place_objects(objects)
-            move_to_start(self, request, q_start, self._open_m)
+            try:
+                move_to_start(self, request, q_start, self._open_m)
+            finally:
+                self.hold()  # a motion that was given up leaves the arm at rest, to be commanded again
         else:
             objects = {**(self._poses_now() if self._placed else {}), **objects}
             self._place_arm(q_start, self._open_m)
-        self._place_objects(objects)
+        if not request.keep_scene:
+            self._place_objects(objects)
+            self.scene_resets += 1
         self._start_law(q_start)
         self._late.begin(self._ref, self._open_m)
         self.guard.reset_episode()
@@ -170,6 +183,36 @@ class ArmTwin:
         action_s, observation_s = self._randomiser.apply(variation)
         dt = self.config.physics_dt_s
         self._late = Lateness(action_ticks=round(action_s / dt), observation_ticks=round(observation_s / dt))
+
+    def _refuse_to_keep(self) -> None:
+        if not self._placed:
+            raise RobotError(
+                "the twin has no scene to keep: nothing was placed in it yet, or its physics diverged; reset it "
+                "without keep_scene first"
+            )
+        if self.guard.stopped:
+            raise RobotError(
+                f"the guard holds the arm: {self.guard.stop_reason}. Look at the cell and acknowledge the stop"
+            )
+
+    def place(self, objects: Mapping[str, Vector]) -> RobotState:
+        """Put objects at rest at (7,) poses in B, as a person's hand would, and return the reading after it.
+
+        The arm stays where it is, and a latched stop stays too: see `acknowledge`.
+
+        Raises:
+            RobotError: An object is unknown, its pose is none, or there is no scene yet.
+        """
+        poses = self._checked(objects)
+        if not self._placed:
+            raise RobotError("the twin has no scene yet to put objects into; reset it first")
+        self._place_objects(poses)
+        self._state = None
+        return self.observe()
+
+    def acknowledge(self) -> None:
+        """End a latched stop, on a person's word."""
+        self.guard.acknowledge()
 
     def snapshot(self) -> dict[str, Any]:
         """Return everything that what follows depends on, right after a reset, as plain numbers; for `restore`."""
@@ -210,6 +253,7 @@ class ArmTwin:
             getattr(self, f"_{name}")[:] = values
         self._state, self._open_m, self._closing, self._placed = None, open_m, closing, True
         self._late.begin(self._ref, open_m)
+        self.scene_resets += 1
         self.guard.reset_episode()
         return self.observe()
 

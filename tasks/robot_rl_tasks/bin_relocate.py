@@ -90,6 +90,7 @@ class BinRelocate:
                 "cube_to_goal": StateField(size=2, unit="m", scale=0.1, doc="from the cube to the goal's middle in B"),
             }
         )  # fmt: skip
+        self.predicates = {"in_left": in_left, "in_right": in_right, "lost": lost}
         self._goal = np.array([BINS_X_M, self.goal_y_m, FLOOR_M])
         self._buffer = np.zeros(self.observation_spec.size)
 
