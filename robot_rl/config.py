@@ -27,7 +27,8 @@ if TYPE_CHECKING:
 
 MODULE = "robot_rl.conf"
 GROUPS = (
-    "task", "robot", "cell", "operator", "driver", "camera", "agent", "obs", "reward", "practice", "experiment",
+    "task", "robot", "cell", "operator", "driver", "car_driver", "camera", "agent", "obs", "reward", "practice",
+    "experiment",
 )  # fmt: skip
 
 

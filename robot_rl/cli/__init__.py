@@ -31,7 +31,7 @@ COMMANDS = {
     "learner": ("processes", "run the learner alone, for actors on other machines"),
     "actor": ("processes", "run one actor alone, for a learner elsewhere"),
     "launch": ("launch", "run a launch file: an arm, cameras or a whole session over ROS 2"),
-    "node": ("node", "be a ROS 2 node: an arm or cameras"),
+    "node": ("node", "be a ROS 2 node: an arm, a car or cameras"),
     "status": ("arm", "say what an arm does at the moment"),
     "stop": ("arm", "stop an arm at once; it stays stopped until a person acknowledges"),
     "acknowledge": ("arm", "end a stop or a hold, after a look at the cell"),

@@ -11,10 +11,12 @@ from robot_rl.errors import ConfigError, nearest
 # Kind -> (module in this package, what it does). The function has the name of the module.
 KINDS = {
     "arm": ("node_arm", "topics and services around the driver of an arm: twin, fci, crisp"),
+    "car": ("node_car", "F1TENTH's topics around the driver of an RC car: twin, vesc"),
     "camera": ("node_camera", "one or several cameras: RealSense, V4L2, topics, the twin's"),
 }
 EXAMPLES = """\
   robot-rl node arm task=pick_cube driver=twin
+  robot-rl node car driver=twin car=my_car.yaml
   robot-rl node arm --help
   robot-rl node camera --help
 """

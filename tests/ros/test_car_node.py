@@ -15,6 +15,7 @@ from vesc_peer import VescPeer
 
 pytest.importorskip("rclpy")
 
+from robot_rl_hardware.car.vesc import Vesc
 from robot_rl_hardware.car.vesc_pilot import VescSettings
 from robot_rl_hardware.ros import messages, qos
 from robot_rl_hardware.ros.car_node import CarNodeSettings, run_car_node
@@ -90,9 +91,10 @@ class Driver:
 def driver(peer: VescPeer) -> Iterator[Driver]:
     with own_domain() as domain, open_node("driver", domain=domain) as node:
         made, said = Driver(node, peer), []
-        settings = CarNodeSettings(port=peer.path, domain=domain, vesc=VescSettings(connect_s=20.0, imu=True))
+        vesc = Vesc(peer.path, F1TENTH, VescSettings(connect_s=20.0, imu=True))
+        settings = CarNodeSettings(domain=domain)
         threads = [
-            threading.Thread(target=run_car_node, args=(F1TENTH, settings, made.ending.is_set, said.append)),
+            threading.Thread(target=run_car_node, args=(F1TENTH, vesc, settings, made.ending.is_set, said.append)),
             threading.Thread(target=made.run),
         ]
         for thread in threads:

@@ -19,7 +19,7 @@ from robot_rl.typed import Target, build, convert
 CONF = Path(importlib.import_module("robot_rl.conf").__path__[0])
 
 
-PRIMARY = {"driver": "node"}
+PRIMARY = {"driver": "node", "car_driver": "car_node"}
 """Where a group belongs that a training has no use for."""
 
 

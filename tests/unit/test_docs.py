@@ -14,6 +14,7 @@ import pytest
 from robot_rl import config
 from robot_rl.cli import COMMANDS, main
 from robot_rl.cli.data import ACTIONS
+from robot_rl.cli.node_car import of_cars
 from robot_rl.cli.reward import ACTIONS as REWARD_ACTIONS
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -34,8 +35,13 @@ SETTINGS = {
     "data": set(),
     "reward": set(),
     "camera": {"cell"},
+    "calibrate": {"car"},
 }
-NODES = {"arm": "node", "camera": "camera_node"}  # kinds of `robot-rl node`, and where their settings begin
+NODES = {
+    "arm": "node",
+    "camera": "camera_node",
+    "car": "car_node",
+}  # kinds of `robot-rl node`, and where their settings begin
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 _LINK = re.compile(r"\[[^\]]*\]\(([^)\s]+)\)")
 _INLINE = re.compile(r"`((?:robot-rl|make) [^`]+)`")
@@ -161,7 +167,8 @@ def test_every_quoted_command_has_its_options_and_settings(
         folders = [after for before, after in itertools.pairwise(words) if before == "--config-dir"]
         if kind in NODES:
             with config._tree(folders):
-                config.check_overrides([s for s in settings if not s.endswith(".yaml")], NODES[kind], folders)
+                named = of_cars(settings) if kind == "car" else settings
+                config.check_overrides([s for s in named if not s.endswith(".yaml")], NODES[kind], folders)
         elif settings:
             own = SETTINGS[command]
             config.check_sweep([s for s in settings if s.partition("=")[0] not in own], folders)

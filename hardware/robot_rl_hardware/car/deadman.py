@@ -91,6 +91,14 @@ class Deadman:
         self._sample.forget()
         self._life.forget()
 
+    @property
+    def well_s(self) -> float:
+        """Monotonic time of the last sign that a person holds it: of a sample that says so, from a device that lives.
+
+        Where the button was let go it is the time of the sample that says that.
+        """
+        return min(self._sample.stamp_s, self._life.stamp_s) if self._held else self._sample.stamp_s
+
     def problem(self, now_s: float) -> str:
         """Return why it counts as let go; empty while a person holds it."""
         if self._lost:

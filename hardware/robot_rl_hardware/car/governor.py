@@ -19,7 +19,7 @@ from robot_rl.errors import RobotError
 from robot_rl_hardware.car.deadman import STOP_WITHIN_S
 from robot_rl_hardware.car.vesc import VescState
 from robot_rl_hardware.car.vesc_pilot import VescGone
-from robot_rl_hardware.car.watchdog import Decision, Watchdog
+from robot_rl_hardware.car.watchdog import Decision, Stop, Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -93,6 +93,11 @@ class Governor:
     def decision(self) -> Decision:
         """What the car was last told, and why."""
         return self._decision
+
+    @property
+    def stopped(self) -> Stop | None:
+        """What stopped the car last."""
+        return self._watchdog.stopped
 
     def run(self, stopping: Callable[[], bool]) -> None:
         """Drive until asked to end, or until the car is gone; the car is stopped either way.

@@ -48,6 +48,7 @@ class VescState:
         temp_fet_c, temp_motor_c: Temperatures.
         faults: Names of faults that nobody has acknowledged.
         reason: Why the car does not drive; empty while it does.
+        stopping_s: Monotonic time at which it was first told to stop; nan while it drives.
     """
 
     stamp_s: float
@@ -59,6 +60,7 @@ class VescState:
     temp_motor_c: float
     faults: tuple[str, ...]
     reason: str
+    stopping_s: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +138,14 @@ class Vesc:
                 f"on, and check that it is the VESC's port: {serial_ports()}"
             )
 
+    @property
+    def what(self) -> str:
+        """What answers on the port, for people."""
+        firmware = self.firmware
+        if firmware is None:
+            return f"nothing yet on {self.port}"
+        return f"VESC {firmware.hardware or 'of no name'}, firmware {firmware.major}.{firmware.minor:02d}"
+
     def drive(self, speed_m_s: float, steering_rad: float, stamp_s: float | None = None) -> None:
         """Ask for a speed and a steering angle, again at least every `command_age_s`; returns at once.
 
@@ -179,11 +189,7 @@ class Vesc:
                     f"the VESC on {self.port} has not answered for {age_s:.2f} s, allowed are "
                     f"{self.settings.answer_age_s:g} s; is the car switched on?"
                 )
-            return VescState(
-                stamp_s=heard_s, speed_m_s=self._pilot.car.speed_of(values.erpm), steering_rad=self._steering,
-                current_a=values.current_motor_a, voltage_v=values.voltage_v, temp_fet_c=values.temp_fet_c,
-                temp_motor_c=values.temp_motor_c, faults=self._pilot.faults, reason=self._pilot.reason,
-            )  # fmt: skip
+            return state_of(self._pilot, heard_s, values, self._steering)
 
     def imu(self) -> ImuState | None:
         """Return the newest reading of the inertial sensor; None before the first, or if it is not asked for."""
@@ -307,10 +313,26 @@ class Vesc:
             self._change.notify_all()
 
     def _lose(self, reason: str) -> None:
-        log.error("%s", reason)
+        log.debug("%s", reason)  # whoever drives it is told by the next call
         with self._change:
             self._gone = reason
             self._change.notify_all()
+
+
+def state_of(pilot: Pilot, heard_s: float, values: vm.MotorValues, steering_rad: float) -> VescState:
+    """Return an answer of the motor in the car's own units."""
+    return VescState(
+        stamp_s=heard_s, speed_m_s=pilot.car.speed_of(values.erpm), steering_rad=steering_rad,
+        current_a=values.current_motor_a, voltage_v=values.voltage_v, temp_fet_c=values.temp_fet_c,
+        temp_motor_c=values.temp_motor_c, faults=pilot.faults, reason=pilot.reason, stopping_s=pilot.stopping_s,
+    )  # fmt: skip
+
+
+def make_vesc(car: CarSettings, port: str, connect_s: float = 1.0) -> Vesc:
+    """Return the driver of a VESC, as the configuration names it; its inertial sensor is asked for too."""
+    if not port:
+        raise VescError(f"which port is the VESC on? Set driver.port=...; {serial_ports()}")
+    return Vesc(port, car, VescSettings(imu=True, connect_s=connect_s))
 
 
 def _imu_state(imu: vm.ImuValues, now_s: float) -> ImuState:

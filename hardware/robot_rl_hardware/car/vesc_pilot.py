@@ -141,6 +141,11 @@ class Pilot:
         """Faults that were reported and not acknowledged."""
         return tuple(self._faults)
 
+    @property
+    def stopping_s(self) -> float:
+        """Monotonic time at which the VESC was first told to stop; nan while it drives."""
+        return self._since_s
+
     def acknowledge(self, who: str) -> None:
         """End the latch of faults on a person's word.
 

@@ -69,12 +69,31 @@ class Decision:
         return not self.reason
 
 
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """What stopped a car that drove.
+
+    Attributes:
+        name: "policy", "link", "deadman", "localisation", "clock" or "stop".
+        reason: In words.
+        last_s: Monotonic time of the last that was well: the newest stamp of what fell silent, or the moment at which
+            the button was let go or somebody stopped the car.
+        number: How many stops there have been, this one too.
+    """
+
+    name: str
+    reason: str
+    last_s: float
+    number: int
+
+
 class Watchdog:
     """Policy, link, deadman and localisation of one car.
 
     Attributes:
         deadman: Its samples are told to it directly.
         counts: How often each thing stopped the car: "policy", "link", "deadman", "localisation", "clock", "stop".
+        stopped: What stopped it last; None if nothing did yet.
 
     Args:
         deadman: Must be held.
@@ -90,6 +109,7 @@ class Watchdog:
     ) -> None:
         self.settings = settings or WatchdogSettings()
         self.counts: dict[str, int] = {}
+        self.stopped: Stop | None = None
         self.deadman, self._report = deadman, report
         self._policy = Freshness("the policy", self.settings.command_age_s)
         self._link = Freshness("the car's VESC", self.settings.link_age_s)
@@ -136,6 +156,7 @@ class Watchdog:
             if self.armed:
                 self._armed_s, self._why = math.inf, why
                 self.counts[name] = self.counts.get(name, 0) + 1
+                self.stopped = Stop(name, why, self._last_s(name, now_s), sum(self.counts.values()))
                 self._report(f"the car must stop: {why}")
             return Decision(reason=why)
         if pressed:  # also anew while it drives: the button was let go between two ticks
@@ -148,6 +169,13 @@ class Watchdog:
         if not self._command.stamp_s > self._armed_s:
             return Decision(reason="no command was given since the deadman was pressed")
         return self._command
+
+    def _last_s(self, name: str, now_s: float) -> float:
+        """Return when what stopped the car was well for the last time."""
+        sources = {"policy": self._policy, "link": self._link, "localisation": self._localisation}
+        if name in sources:
+            return sources[name].stamp_s
+        return self.deadman.well_s if name == "deadman" else now_s
 
     def _problem(self, now_s: float) -> tuple[str, str]:
         """Return what is wrong and why; empty words if nothing is."""
