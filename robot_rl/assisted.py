@@ -207,8 +207,9 @@ class AssistedEnv:
                 info["reason"] = _SAID.get(verdict) or (STOPPED if "stop" in asked.buttons else PAUSED)
             elif verdict == "discard":
                 terminated, truncated, info["reason"] = False, True, _SAID["discard"]
-        if verdict and self.env.judge is not None:
-            self.env.judge.heard(verdict)
+        judge = getattr(self.env, "judge", None)  # a car's environment has none
+        if verdict and judge is not None:
+            judge.heard(verdict)
         info.update(source=source, requested_action=requested, verdict=verdict, operator_note=asked.note)
         self._show(observation, requested, reward, terminated, truncated, info, source, policy_version, value)
         return observation, reward, terminated, truncated, info

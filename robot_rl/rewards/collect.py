@@ -125,7 +125,8 @@ class Collecting:
         number = so_far.episodes
         begin_episode(env, FIRST_SEED + (config.seed << 20) + number, self._stopping)
         so_far.episodes += 1
-        so_far.label, marked_s = 0, -math.inf
+        so_far.label, marked = 0, -(2**30)
+        unsure = math.ceil(config.mark_s / env.env.period_s - 1e-9)
         self._hold.begin(env.robot_state)
         self._timer.start()
         kept = {0: 0, 1: 0}
@@ -135,12 +136,12 @@ class Collecting:
             self._hold.take(info["executed_action"])
             if info["verdict"] in ("success", "failure"):
                 so_far.label = int(info["verdict"] == "success")
-                marked_s = step * env.env.period_s
+                marked = step
             if info["verdict"] == "discard":
                 return
             so_far.note = info["operator_note"]
-            fresh = step * env.env.period_s - marked_s < config.mark_s
-            if step % config.every == 0 and not (fresh and config.labels == "keys"):
+            fresh = config.labels == "keys" and step - marked < unsure
+            if step % config.every == 0 and not fresh:
                 self._keep(f"live-{config.seed:03d}-{number:05d}", step, self._label(info), info, kept)
             self._show(so_far)
             step += 1

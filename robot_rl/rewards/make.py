@@ -63,12 +63,14 @@ def check_reward(config: RewardConfig) -> None:
 
 def keep_claims(env: RobotEnv, config: RewardConfig, run: Path, index: int = 0) -> None:
     """Let the judge of a practising actor keep frames to learn from, in RUN/judged."""
-    if isinstance(env.judge, ClassifierJudge) and config.keep and env.cameras:
-        env.judge.keeper = ClaimKeeper(run / (f"judged-{index}" if index else "judged"), env.task.name)
+    judge = getattr(env, "judge", None)  # a car's environment has none
+    if isinstance(judge, ClassifierJudge) and config.keep:
+        judge.keeper = ClaimKeeper(run / (f"judged-{index}" if index else "judged"), env.task.name)
 
 
 def keep_no_claims(env: RobotEnv) -> None:
     """Let the judge keep no more frames: those of an evaluation are not for learning."""
-    if isinstance(env.judge, ClassifierJudge):
-        env.judge.close()
-        env.judge.keeper = None
+    judge = getattr(env, "judge", None)
+    if isinstance(judge, ClassifierJudge):
+        judge.close()
+        judge.keeper = None

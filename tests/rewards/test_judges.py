@@ -7,11 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from screen_robot import SHAPE, SIZE, STILL, Presses, Screen
 
 from robot_rl.assisted import AssistedEnv
 from robot_rl.env import RobotEnv
 from robot_rl.errors import CheckpointError, ConfigError, RobotError
-from robot_rl.operator import Button, OperatorInput
 from robot_rl.report_reward import reward
 from robot_rl.rewards.classifier import Classifier, load_classifier, save_classifier
 from robot_rl.rewards.counts import JudgedCounts, judged_sentence, judged_summary
@@ -23,14 +23,9 @@ from robot_rl.rewards.make import make_judge
 from robot_rl.rewards.pixels import PixelEncoder
 from robot_rl.rewards.settings import GeometricGuard, RewardConfig
 from robot_rl.rewards.shared import RememberingEncoder
-from robot_rl.robot import ArmCommand, Executed, ResetRequest, RobotState
 from robot_rl.run_data import RunData
 from robot_rl.specs import ImageField
 from robot_rl_tasks.pick_cube import PickCube
-
-SIZE = 32
-SHAPE = (SIZE, SIZE, 3)
-STILL = np.zeros(7, np.float32)
 
 
 def brightness_classifier(path: Path, threshold: float = 0.5, sign: float = 1.0) -> Path:
@@ -44,49 +39,6 @@ def brightness_classifier(path: Path, threshold: float = 0.5, sign: float = 1.0)
         weights=weights, encoder="pixels", mark=encoder.field.encoder, cameras={"front": SHAPE}, view=(16, 16, 3),
         scale=encoder.scale, offset=encoder.offset, temperature=1.0, threshold=threshold, task="pick_cube",
     ))  # fmt: skip
-
-
-class Screen:
-    """A robot that never moves and shows a picture of the brightness that the test says; its cube is where it says."""
-
-    def __init__(self) -> None:
-        self.bright, self.cube_m, self.knows, self.width_m = 0, 0.025, True, 0.05
-        self.t_s = 0.0
-
-    def connect(self) -> None: ...
-
-    def reset(self, request: ResetRequest) -> RobotState:
-        return self.observe()
-
-    def command(self, command: ArmCommand) -> Executed:
-        self.t_s += 0.1
-        return Executed(command.p_BE, command.quat_BE, command.close_gripper)
-
-    def observe(self) -> RobotState:
-        cube = {"cube": np.array([0.5, 0.0, self.cube_m, 1.0, 0.0, 0.0, 0.0])} if self.knows else {}
-        return RobotState(
-            self.t_s, np.zeros(7), np.zeros(7), np.array([0.5, 0.0, 0.2]), np.array([0.0, 1.0, 0.0, 0.0]), np.zeros(6),
-            np.zeros(6), self.width_m, True, cube, {"front": np.full(SHAPE, self.bright, np.uint8)},
-        )  # fmt: skip
-
-    def close(self) -> None: ...
-
-
-class Presses:
-    """An operator who presses what the test says, and never acts."""
-
-    def __init__(self) -> None:
-        self.next: tuple[Button, ...] = ()
-
-    def connect(self) -> None: ...
-
-    def begin(self, seed: int) -> None: ...
-
-    def read(self, state: RobotState) -> OperatorInput:
-        pressed, self.next = self.next, ()
-        return OperatorInput(buttons=pressed)
-
-    def close(self) -> None: ...
 
 
 def rig(config: RewardConfig) -> tuple[RobotEnv, Screen]:

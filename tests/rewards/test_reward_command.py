@@ -7,15 +7,15 @@ import pytest
 from labelled_pictures import CAMERAS, fill
 
 from robot_rl.cli import main
+from robot_rl.errors import RobotRLError
 from robot_rl.rewards.classifier import load_classifier
-from robot_rl.errors import MissingDependency
 from robot_rl.rewards.labels import LabelledSet
 from robot_rl_sim.gl import require_gl
 
 REASON = ""
 try:
     require_gl()
-except MissingDependency as error:
+except RobotRLError as error:
     REASON = str(error)
 needs_gl = pytest.mark.skipif(bool(REASON), reason=REASON)
 
