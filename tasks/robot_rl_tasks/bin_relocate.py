@@ -47,6 +47,10 @@ class BinRelocate:
     other way, so the two can practise in turn without anyone touching the scene: `rehome` begins an episode with the
     arm alone. A cube outside both bins ends the episode: nothing that the arm does from there is worth learning.
 
+    Stiffness, damping, clips and action scale are those that SERL published for its bins, and so is the workspace, but
+    for 5 cm more above, so that a cube in the hand clears the walls. The time limit is 15 s instead of 10, because the
+    clips let this arm move at no more than 7 cm/s up and down.
+
     Args:
         max_steps: Time limit in control periods.
         direction: From which bin to which.
