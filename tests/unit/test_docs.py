@@ -32,6 +32,7 @@ SETTINGS = {
     "replay": set(),
     "data": set(),
     "camera": {"cell"},
+    "course": set(),
 }
 NODES = {"arm": "node", "camera": "camera_node"}  # kinds of `robot-rl node`, and where their settings begin
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
