@@ -36,6 +36,7 @@ SETTINGS = {
     "reward": set(),
     "camera": {"cell"},
     "calibrate": {"car"},
+    "course": set(),
 }
 NODES = {
     "arm": "node",

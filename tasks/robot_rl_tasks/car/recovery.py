@@ -65,7 +65,8 @@ class RecoverySettings:
         stretch_m: Longest stretch of a turn, before it goes the other way.
         stretches: Most stretches of a turn.
         aligned_rad: A heading nearer than this to the course's needs no turn.
-        join_s: Longest drive to the line.
+        join_s, joins: Longest drive to the line, beside the time that its distance takes, and how often it is tried
+            again.
         on_line_m, on_line_rad: Then it is back.
     """
 
@@ -78,6 +79,7 @@ class RecoverySettings:
     stretches: int = 14
     aligned_rad: float = 0.8
     join_s: float = 8.0
+    joins: int = 6
     on_line_m: float = 0.25
     on_line_rad: float = 0.45
 
@@ -174,7 +176,9 @@ class Recovery:
         if abs(off) < set_.aligned_rad and self._stretch > 0:
             self._go("join", state)
             return None
-        if self._blocked(state, p) or math.hypot(*(p - self._since[1])) > set_.stretch_m:
+        # Each time that the way to the line was blocked it backs out further, before it tries from elsewhere.
+        reach = set_.stretch_m * (1.0 + 0.5 * self._tries)
+        if self._blocked(state, p) or math.hypot(*(p - self._since[1])) > reach:
             self._stretch += 1
             self._forward = not self._forward
             self._since = self._mark = (state.stamp_s, p)
@@ -183,6 +187,8 @@ class Recovery:
                 return None
         # Turn towards the course's direction, and on a tie towards the line.
         side = -math.copysign(1.0, off) if abs(off) < 2.8 else -math.copysign(1.0, left)
+        if self._tries and abs(off) < set_.aligned_rad:  # nothing to turn for: to one side, next time to the other
+            side = 1.0 if self._tries % 2 else -1.0
         steering = side * self.car.max_steering_rad
         return self._drive(steering if self._forward else -steering, forward=self._forward)
 
@@ -193,9 +199,10 @@ class Recovery:
         if abs(left) < set_.on_line_m and abs(off) < set_.on_line_rad and state.speed_m_s > 0.3:
             self._go("done", state)
             return None
-        if self._blocked(state, p) or state.stamp_s - self._since[0] > set_.join_s:
+        patience_s = set_.join_s + 2.0 * abs(left) / set_.speed_m_s  # from far away it takes longer
+        if self._blocked(state, p) or state.stamp_s - self._since[0] > patience_s:
             self._tries += 1
-            if self._tries > 3:
+            if self._tries > set_.joins:
                 self._go("person", state)
             else:
                 self._forward, self._stretch = False, 0

@@ -17,14 +17,15 @@ class TroubleSettings:
     """When a car is in trouble.
 
     Attributes:
-        shock_m_s2: A horizontal acceleration above it is a crash; tyres give no more than about 10.
+        shock_m_s2: A horizontal acceleration above it is a crash; tyres give no more than about 10, and a hull that
+            loses 0.5 m/s at a wall shows 13 or more.
         stuck_s, stuck_m: A car that asks for motion all that time and moves less than that far is stuck.
         moving_m_s: Speeds below it ask for none.
         upright_m_s2, tipped_s: A specific force along its z below it for that long means that it lies on a side or its
             roof.
     """
 
-    shock_m_s2: float = 20.0
+    shock_m_s2: float = 13.0
     stuck_s: float = 1.0
     stuck_m: float = 0.15
     moving_m_s: float = 0.3
