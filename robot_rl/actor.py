@@ -24,8 +24,6 @@ from robot_rl.messages import SOURCES, Source, StepBlock
 from robot_rl.policy import NumpyPolicy
 from robot_rl.timing import Histogram, RateCheck, told
 
-State = NDArray[np.float32]
-
 
 @dataclass(frozen=True, kw_only=True)
 class ActorConfig:
@@ -265,7 +263,7 @@ class Actor:
 
     def _step(self, policy: NumpyPolicy, episode: Episode) -> None:
         before = self._observation
-        action = policy.act(_state(before), self._rng)
+        action = policy.act(before, self._rng)
         after, reward, terminated, truncated, info = stepped = self.env.step(action, policy_version=policy.version)
         if self._sink is not None:
             self._sink.step(stepped, policy.version)
@@ -321,7 +319,3 @@ class Actor:
         # What the learner has counted, and at most what is still on the way from here.
         on_the_way = self.link.unacked * self.config.block_steps + (self._episode.pending if self._episode else 0)
         return status.env_steps + on_the_way < status.steps_allowed and self.link.wait_room(0.0)
-
-
-def _state(observation: Any) -> State:
-    return observation["state"] if isinstance(observation, dict) else observation

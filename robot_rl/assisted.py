@@ -167,7 +167,7 @@ class AssistedEnv:
         self.operator.begin(int(np.random.SeedSequence([self._seed, self._begun]).generate_state(1)[0]))
         self._begun += 1
         for watcher in self.watchers:
-            watcher.reset(observation, {"seed": seed, **(facts or {})})
+            watcher.reset(self.env.shown(observation), {"seed": seed, **(facts or {})})
         return observation, info
 
     def step(
@@ -255,9 +255,9 @@ class AssistedEnv:
         if not self.watchers:
             return
         seen = StepSeen(
-            observation=observation, requested=requested, executed=info["executed_action"], reward=float(reward),
-            terminated=terminated, truncated=truncated, info=info, source=source, policy_version=policy_version,
-            value=value,
+            observation=self.env.shown(observation), requested=requested, executed=info["executed_action"],
+            reward=float(reward), terminated=terminated, truncated=truncated, info=info, source=source,
+            policy_version=policy_version, value=value,
         )  # fmt: skip
         for watcher in self.watchers:
             watcher.step(seen)

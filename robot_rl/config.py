@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from omegaconf import DictConfig
 
 MODULE = "robot_rl.conf"
-GROUPS = ("task", "robot", "cell", "operator", "driver", "camera", "agent", "experiment")
+GROUPS = ("task", "robot", "cell", "operator", "driver", "camera", "agent", "obs", "experiment")
 
 
 @dataclass(frozen=True, kw_only=True)

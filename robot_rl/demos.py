@@ -166,8 +166,15 @@ def save(folder: Path, demos: Demos, observation_spec: ObservationSpec, action_s
     return folder
 
 
-def load(folder: Path, observation_spec: ObservationSpec, action_spec: ActionSpec) -> Demos:
+def load(
+    folder: Path, observation_spec: ObservationSpec, action_spec: ActionSpec, env: RobotEnv | None = None
+) -> Demos:
     """Read demonstrations and check that they are of this task.
+
+    Args:
+        folder: Of demonstrations, of a run, or of recorded episodes.
+        observation_spec, action_spec: What they must have been made for.
+        env: Encodes the pictures of recorded episodes, where a policy reads features of them.
 
     Raises:
         CheckpointError: There are none, they are damaged, or they were recorded for another task.
@@ -176,7 +183,9 @@ def load(folder: Path, observation_spec: ObservationSpec, action_spec: ActionSpe
     if not facts and (folder / "demos" / "demos.json").is_file():  # a run was given
         folder, facts = folder / "demos", read_json(folder / "demos" / "demos.json")
     if not facts and holds_episodes(folder):
-        blocks, rows, tried = demonstrations(folder, observation_spec, action_spec)
+        seen = observation_spec if env is None else env.recorded_spec
+        blocks, rows, tried = demonstrations(folder, seen, action_spec)
+        blocks = blocks if env is None else [env.encoded(block) for block in blocks]
         return Demos(blocks=blocks, rows=rows, tried=tried)
     if not facts:
         raise CheckpointError(

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from robot_rl.errors import SpecError
 from robot_rl.geometry import tool_delta_into, tool_delta_inverse_into
+from robot_rl.messages import StepBlock
 from robot_rl.robot import ArmCommand, Executed, ResetRequest, Robot, RobotState
-from robot_rl.specs import ImageField
+from robot_rl.specs import ImageField, ObservationSpec
 from robot_rl.task import Task
 from robot_rl.timing import is_real_time, timing_of
 
@@ -42,6 +43,7 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     Attributes:
         request: Where the last reset was asked to begin; None before the first.
+        learning: Whether anything is learnt from what is seen; where not, what only learning needs is left out.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 10}  # noqa: RUF012 (gymnasium's own signature)
@@ -58,6 +60,7 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         state_space = gymnasium.spaces.Box(-np.inf, np.inf, (task.observation_spec.size,), np.float32)
         self.observation_space: gymnasium.Space[Any] = state_space
         self.real_time = is_real_time(robot)
+        self.learning = True
         self._connected = False
         if self.cameras:
             spaces: dict[str, gymnasium.Space[Any]] = {"state": state_space}
@@ -86,6 +89,19 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if self._state is None:
             raise SpecError("the environment was used before its first reset; call reset() first")
         return self._state
+
+    @property
+    def recorded_spec(self) -> ObservationSpec:
+        """What recorders write and viewers show of an observation; see `shown`."""
+        return self.observation_spec
+
+    def shown(self, observation: Observation) -> Observation:
+        """Return the newest observation as a person sees it: its pictures where a policy reads something else."""
+        return observation
+
+    def encoded(self, block: StepBlock) -> StepBlock:
+        """Return a block of recorded observations as a policy reads them."""
+        return block
 
     def connect(self) -> None:
         """Open the robot, unless that is done; raises `RobotError` when something that the task needs is missing."""

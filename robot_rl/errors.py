@@ -54,6 +54,10 @@ class CameraError(RobotError):
     """A camera is missing, refuses its settings or gives no pictures."""
 
 
+class EncoderError(RobotRLError):
+    """An image encoder's weights are missing, damaged, or of a network that is not supported."""
+
+
 class LaunchError(RobotRLError):
     """A launch cannot begin: an executable is missing, or another session holds what it needs."""
 

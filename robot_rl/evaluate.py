@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 import logging
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -133,6 +133,8 @@ def evaluate(
     gathered = Latencies() if latencies is None else latencies
     beside = assisted(env)
     with contextlib.ExitStack() as stack:
+        stack.callback(setattr, beside.env, "learning", beside.env.learning)
+        beside.env.learning = False
         film = Film(beside.env, video) if video is not None and video_episodes > 0 else None
         if film is not None:
             stack.callback(film.close)
@@ -167,9 +169,8 @@ def _episode(
     while True:
         if film is not None:
             film.add(number, steps * period)
-        state = observation["state"] if isinstance(observation, Mapping) else observation
         observation, reward, terminated, truncated, info = env.step(
-            policy.act(state, rng), policy_version=policy.version
+            policy.act(observation, rng), policy_version=policy.version
         )
         steps, reward_sum = steps + 1, reward_sum + float(reward)
         for event in info["guard_events"]:

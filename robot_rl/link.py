@@ -5,13 +5,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
 from robot_rl.errors import ConfigError, SpecError
 from robot_rl.messages import LearnerStatus, Policy, StepBlock
-from robot_rl.specs import ActionSpec, ContinuousGroup, DiscreteGroup, ImageField, ObservationSpec, StateField
+from robot_rl.specs import (
+    ActionSpec,
+    CameraField,
+    ContinuousGroup,
+    DiscreteGroup,
+    FeatureField,
+    ImageField,
+    ObservationSpec,
+    StateField,
+)
 
 Received = tuple[str, int, StepBlock]
 """Stream, sequence number within it (rising from 1 without gaps), block."""
@@ -206,7 +215,7 @@ def specs_of(spec: Mapping[str, Any]) -> tuple[ObservationSpec, ActionSpec]:
             k: StateField(size=size, unit=unit, scale=scale, offset=tuple(offset))
             for k, (size, unit, scale, offset) in spec["observation"]["state"].items()
         }
-        images = {k: ImageField(height=h, width=w) for k, (h, w, _) in spec["observation"]["images"].items()}
+        images = {k: _camera_field(v) for k, v in spec["observation"]["images"].items()}
         continuous = {
             k: ContinuousGroup(size=size, unit=unit, scale=scale)
             for k, (size, unit, scale) in spec["action"]["continuous"].items()
@@ -217,6 +226,14 @@ def specs_of(spec: Mapping[str, Any]) -> tuple[ObservationSpec, ActionSpec]:
     return ObservationSpec(state=state, images=images), ActionSpec(continuous=continuous, discrete=discrete)
 
 
+def _camera_field(shape: Sequence[Any]) -> CameraField:
+    if len(shape) == 3:
+        return ImageField(height=shape[0], width=shape[1])
+    views, height, width, channels, encoder = shape
+    return FeatureField(views=views, height=height, width=width, channels=channels, encoder=encoder)
+
+
+_FEATURES = ("views", "height", "width", "channels", "encoder")
 _PARTS = {
     ("observation", "state"): ("state", ("size", "unit", "scale", "offset")),
     ("observation", "images"): ("image", ("height", "width", "channels")),
@@ -243,9 +260,10 @@ def spec_difference(learner: Mapping[str, Any], actor: Mapping[str, Any]) -> str
             mine, other = list(value), list(theirs[name]) if isinstance(theirs[name], list | tuple) else [theirs[name]]
             if mine == other:
                 continue
-            if columns is None or len(mine) != len(other):
+            named = _FEATURES if word == "image" and len(mine) == len(_FEATURES) else columns
+            if named is None or len(mine) != len(other):
                 return f"learner expects {word} {name} to be {mine}, actor sends {other}"
-            column, a, b = next((c, a, b) for c, a, b in zip(columns, mine, other, strict=True) if a != b)
+            column, a, b = next((c, a, b) for c, a, b in zip(named, mine, other, strict=True) if a != b)
             return f"learner expects {word} {name} {column} {a}, actor sends {b}"
     return None
 

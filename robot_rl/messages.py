@@ -24,7 +24,7 @@ class StepBlock:
         episode: Number of the episode, unique and rising within one actor session.
         start: Index of the block's first step within its episode.
         states: (n, S) float32 observation before each action.
-        images: per camera (n, H, W, 3) uint8 before each action.
+        images: per camera (n, H, W, 3) uint8 before each action, or (n, views, h, w, channels) features of it.
         actions: (n, A) float32 executed action in [-1, 1].
         rewards: (n,) float32.
         sources: (n,) uint8 index into `SOURCES`: who acted.
@@ -32,7 +32,7 @@ class StepBlock:
         ended: Whether the episode ends with this block's last step.
         terminated: The task ended it (success or failure): no bootstrap. False for a time limit.
         final_state: (S,) float32 observation after the last step if ended, else empty (0,).
-        final_images: per camera (H, W, 3) uint8 after the last step if ended.
+        final_images: per camera one of these, after the last step if ended.
         info: Episode statistics if ended: success, steps, return, reason, guard events, times.
     """
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robot_rl.errors import SpecError
 from robot_rl.messages import Policy
-from robot_rl.specs import ActionSpec, ObservationSpec
+from robot_rl.specs import FEATURE_OFFSET, FEATURE_SCALE, ActionSpec, FeatureField, ObservationSpec
 
 LN_EPS = np.float32(1e-6)
 Vector = NDArray[np.float32]
@@ -40,13 +40,35 @@ class _Layer:
         return np.maximum(out, 0.0, out=out) if self.relu else np.tanh(out, out=out)
 
 
+class _Eye:
+    """A camera's head: from a stored map of features to a few numbers. See `robot_rl.agents.eyes`."""
+
+    def __init__(self, masks: Vector, w: Vector, vectors: Vector) -> None:
+        combined = np.einsum("pck,ckh->hpc", masks, w, optimize=True).reshape(w.shape[2], -1)
+        # A stored byte stands for byte * FEATURE_SCALE + FEATURE_OFFSET: the product is scaled, its sum shifted.
+        self._w = np.ascontiguousarray(combined * np.float32(FEATURE_SCALE))
+        self._b = np.float32(FEATURE_OFFSET) * combined.sum(axis=1) + vectors[0]
+        self._scale, self._shift = vectors[1].copy(), vectors[2].copy()
+
+    @property
+    def size(self) -> int:
+        """How many numbers it makes."""
+        return len(self._shift)
+
+    def __call__(self, stored: NDArray[np.uint8]) -> Vector:
+        h = self._w @ stored.ravel().astype(np.float32) + self._b
+        h -= h.mean()
+        h *= self._scale / np.sqrt(h.dot(h) / np.float32(len(h)) + LN_EPS)
+        return np.tanh(h + self._shift)
+
+
 class NumpyPolicy:
     """The actor network of an agent, evaluated one state at a time.
 
     Args:
         observation_spec, action_spec: What the policy reads and gives.
         weights: As `Agent.policy` gives them: `w0 [b0 scale0] shift0 w1 ...`, `head`, `bias`, `activation`,
-            `std_bounds`.
+            `std_bounds`, and for each camera with features `eye/<camera>/masks`, `.../w`, `.../vectors`.
         noise_scale: Multiplies the standard deviation of the continuous action when it is sampled.
 
     Raises:
@@ -68,7 +90,8 @@ class NumpyPolicy:
         self._inverse_scale = (1.0 / observation_spec.scale).astype(np.float32)
         self._c, self._k = action_spec.continuous_size, action_spec.joint_choices
         self._joint_values = action_spec.joint_values
-        self._x = np.empty(observation_spec.size, np.float32)
+        self._size = observation_spec.size
+        self._cameras = {k: f for k, f in observation_spec.images.items() if isinstance(f, FeatureField)}
         self._set(weights)
 
     def load(self, policy: Policy) -> None:
@@ -76,18 +99,24 @@ class NumpyPolicy:
         self._set(policy.weights)
         self.version = policy.version
 
-    def act(self, state: NDArray[np.float32], rng: np.random.Generator | None = None) -> NDArray[np.float32]:
-        """Return the (A,) action in [-1, 1] for the (S,) state.
+    def act(self, observation: Any, rng: np.random.Generator | None = None) -> NDArray[np.float32]:
+        """Return the (A,) action in [-1, 1] for an observation.
 
         Args:
-            state: In physical units, as the observation specification says.
+            observation: The (S,) state in physical units, as the observation specification says, or a dictionary of it
+                ("state") and what cameras see. Of features (views, height, width, channels) the first view is read;
+                pictures are not.
             rng: Samples the action; without it, the mode is returned: tanh of the mean and the likeliest choice.
         """
-        if state.shape != self._x.shape:
-            raise SpecError(f"the policy reads states of shape {self._x.shape}, got {state.shape}")
-        x = self._x
-        np.subtract(state, self._offset, out=x)
-        x *= self._inverse_scale
+        state = observation["state"] if isinstance(observation, Mapping) else observation
+        if state.shape != (self._size,):
+            raise SpecError(f"the policy reads states of shape {(self._size,)}, got {state.shape}")
+        x, s = self._x, self._size
+        np.subtract(state, self._offset, out=x[:s])
+        x[:s] *= self._inverse_scale
+        for name, eye in self._eyes.items():
+            x[s : s + eye.size] = eye(self._seen(observation, name))
+            s += eye.size
         for layer in self._layers:
             x = layer(x)
         head, c = self._head, self._c
@@ -106,10 +135,26 @@ class NumpyPolicy:
             action[c:] = self._joint_values[int(logits.argmax())]
         return action
 
+    def _seen(self, observation: Any, camera: str) -> NDArray[np.uint8]:
+        """Return the first view of a camera's features."""
+        stored = observation.get(camera) if isinstance(observation, Mapping) else None
+        shape = self._cameras[camera].view_shape
+        if stored is None or stored.shape[1:] != shape or stored.dtype != np.uint8:
+            found = "nothing" if stored is None else f"{stored.dtype} of shape {stored.shape}"
+            raise SpecError(
+                f"the policy reads features of the camera '{camera}', uint8 of shape (views, *{shape}), got {found}; "
+                "encode its pictures (obs=images)"
+            )
+        return stored[0]
+
     def _set(self, weights: Mapping[str, Any]) -> None:
         arrays = {k: np.asarray(v, np.float32) for k, v in weights.items()}
         self._check(arrays)
         # An error above leaves the old weights acting; nothing below can fail.
+        self._eyes = {
+            name: _Eye(*(arrays[f"eye/{name}/{part}"] for part in ("masks", "w", "vectors"))) for name in self._cameras
+        }
+        self._x = np.empty(self._size + sum(eye.size for eye in self._eyes.values()), np.float32)
         relu = bool(arrays["activation"][0])
         count = sum(re.fullmatch(r"w\d+", k) is not None for k in arrays)
         self._layers = [
@@ -122,11 +167,26 @@ class NumpyPolicy:
         low, high = np.log(arrays["std_bounds"])
         self._low, self._half = np.float32(low), np.float32(0.5 * (high - low))
 
+    def _eye_shapes(self, name: str, camera: FeatureField, arrays: Mapping[str, Vector]) -> dict[str, tuple[int, ...]]:
+        """Return the shapes of a camera's head; how many masks and numbers it has, its weights say themselves."""
+        w = arrays.get(f"eye/{name}/w")
+        masks, width = w.shape[1:] if w is not None and w.ndim == 3 else (0, 0)
+        height, across, channels = camera.view_shape
+        return {
+            f"eye/{name}/masks": (height * across, channels, masks),
+            f"eye/{name}/w": (channels, masks, width),
+            f"eye/{name}/vectors": (3, width),
+        }
+
     def _check(self, arrays: Mapping[str, Vector]) -> None:
         """Refuse weights whose names or shapes do not fit the specifications."""
         outputs = 2 * self._c + (self._k if self._k > 1 else 0)
         expected: dict[str, tuple[int, ...]] = {"activation": (1,), "std_bounds": (2,), "bias": (outputs,)}
-        width, i = len(self._x), 0
+        width, i = self._size, 0
+        for name, camera in self._cameras.items():
+            eye = self._eye_shapes(name, camera, arrays)
+            expected |= eye
+            width += eye[f"eye/{name}/vectors"][1]
         while f"w{i}" in arrays:
             out = arrays[f"w{i}"].shape[-1] if arrays[f"w{i}"].ndim else 0
             expected[f"w{i}"] = (width, out)

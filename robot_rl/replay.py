@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from robot_rl.errors import ConfigError, SpecError
 from robot_rl.messages import SOURCES, StepBlock
-from robot_rl.specs import ActionSpec, ObservationSpec
+from robot_rl.specs import ActionSpec, CameraField, FeatureField, ObservationSpec
 
 Rows = NDArray[np.intp]
 Batch = dict[str, NDArray[Any]]
@@ -146,9 +146,10 @@ class Replay:
 
         Returns:
             state (n, S), action (n, A), reward (n,), discount (n,), next_state (n, S), demo (n,), all float32, and
-            `image/<camera>`, `next_image/<camera>` (n, H, W, 3) uint8. The value target is reward + discount * value
-            of the next state; demo is what the step weighs in the clone loss: 0 where the policy acted, 1 where an
-            expert demonstrated, `human_weight` where a person took over.
+            `image/<camera>`, `next_image/<camera>` (n, H, W, 3) uint8, or (n, h, w, channels) features of one view,
+            drawn for each of them. The value target is reward + discount * value of the next state; demo is what the
+            step weighs in the clone loss: 0 where the policy acted, 1 where an expert demonstrated, `human_weight`
+            where a person took over.
         """
         return {k: v[0] for k, v in self.sample_groups(rng, 1, n).items()}
 
@@ -162,7 +163,7 @@ class Replay:
         """Return uninitialised arrays in the layout of `sample_groups`."""
         s, a = self.observation_spec.size, self.action_spec.size
         numbers = {"state": (s,), "action": (a,), "reward": (), "discount": (), "next_state": (s,), "demo": ()}
-        frames = {k: f.shape for k, f in self.observation_spec.images.items()}
+        frames = {k: _seen(f) for k, f in self.observation_spec.images.items()}
         images = {f"{prefix}/{k}": shape for prefix in ("image", "next_image") for k, shape in frames.items()}
         return _carve(numbers, np.float32, groups, n) | _carve(images, np.uint8, groups, n)
 
@@ -180,7 +181,13 @@ class Replay:
         out["demo"][:, first:stop] = self._demo[rows]
         gathers = [("state", self._state, rows), ("action", self._action, rows), ("next_state", self._state, next_rows)]
         for name, frames in self._images.items():
-            gathers += [(f"image/{name}", frames, rows), (f"next_image/{name}", frames, next_rows)]
+            camera = self.observation_spec.images[name]
+            for key, where in ((f"image/{name}", rows), (f"next_image/{name}", next_rows)):
+                if isinstance(camera, FeatureField):
+                    views = rng.integers(camera.views, size=rows.shape)
+                    gathers.append((key, frames.reshape(-1, *camera.view_shape), where * camera.views + views))
+                else:
+                    gathers.append((key, frames, where))
         for key, source, where in gathers:
             for g in range(groups):  # a group's slice is contiguous, so that take writes into it without a copy
                 np.take(source, where[g], axis=0, out=out[key][g, first:stop], mode="clip")
@@ -307,6 +314,11 @@ class Mixed:
         self.demos.fill(rng, out, 0, n_demos)
         self.online.fill(rng, out, n_demos, n)
         return out
+
+
+def _seen(camera: CameraField) -> tuple[int, ...]:
+    """Return the shape of what a sample holds of a camera: of its views one is drawn."""
+    return camera.view_shape if isinstance(camera, FeatureField) else camera.shape
 
 
 def _carve(shapes: Mapping[str, tuple[int, ...]], dtype: type, groups: int, n: int) -> Batch:

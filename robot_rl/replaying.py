@@ -61,7 +61,7 @@ def check_same(env: RobotEnv, episode: Episode) -> None:
     if isinstance(observation, Mapping) and isinstance(observation.get("images"), Mapping):
         images = {name: size for name, size in observation["images"].items() if name in env.cameras}
         spec["observation"] = {**observation, "images": images}
-    difference = spec_difference(session_spec(env.observation_spec, task.action_spec), spec)
+    difference = spec_difference(session_spec(env.recorded_spec, task.action_spec), spec)
     if difference:
         told = difference.replace("learner expects", "this robot and task have").replace("actor sends", "it has")
         told = told.replace("actor does not send it", "the episode has none").replace("learner", "this task")

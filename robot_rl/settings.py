@@ -116,12 +116,31 @@ class ViewConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
+class ObsConfig:
+    """What a policy sees; `obs=images` sets it, `obs=state` leaves it as it is.
+
+    Attributes:
+        encoder: Frozen network that turns every picture into features: a packaged one (efficientnet_lite0), a file of
+            weights, or a converted trunk. Empty: no pictures are learnt from.
+        views: How many views are kept of each picture: as it is, and shifted by up to 4 pixels to learn from.
+    """
+
+    encoder: str = ""
+    views: int = 5
+
+    def __post_init__(self) -> None:
+        if self.views < 1:
+            raise ConfigError(f"obs.views is {self.views}; it must be at least 1, the picture as it is")
+
+
+@dataclass(frozen=True, kw_only=True)
 class Settings:
     """All settings of a run.
 
     Attributes:
         task, robot, expert: What is to be done, with what, and who demonstrates it.
         operator: The person beside the robot; `operator.make(task)` gives a `robot_rl.operator.Operator`.
+        obs: What a policy sees.
         cell: Where the robot stands; kept with the run. The arm's own node is told it too, and enforces its bounds.
         name: Name of the run's folder; task and time when empty.
         runs: Folder of all runs.
@@ -152,6 +171,7 @@ class Settings:
     warm_start: tuple[str, ...] = ()
     algorithm: Literal["rlpd", "bc", "hgdagger"] = "rlpd"
     live: Literal["auto", "off"] = "auto"
+    obs: ObsConfig = field(default_factory=ObsConfig)
     agent: AgentConfig = field(default_factory=AgentConfig)
     learner: LearnerConfig = field(default_factory=LearnerConfig)
     actor: ActorConfig = field(default_factory=ActorConfig)

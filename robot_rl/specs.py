@@ -1,8 +1,9 @@
 """What an observation and an action are made of: names, shapes, units, and their flat layout.
 
-The learner sees one flat float32 state vector and, when a task has cameras, a dictionary of uint8 images. An action is
-one flat float32 vector in [-1, 1]: the continuous groups first, then one number per discrete group, whose choices are
-spread evenly over [-1, 1]. One representation serves gymnasium, the replay, the wire and the agent.
+The learner sees one flat float32 state vector and, when a task has cameras, a dictionary of uint8 images, or of the
+features that a frozen encoder made of them. An action is one flat float32 vector in [-1, 1]: the continuous groups
+first, then one number per discrete group, whose choices are spread evenly over [-1, 1]. One representation serves
+gymnasium, the replay, the wire and the agent.
 """
 
 from __future__ import annotations
@@ -55,12 +56,53 @@ class ImageField:
         return (self.height, self.width, 3)
 
 
+FEATURE_REACH = 6.0
+"""How many standard deviations of a channel the bytes of a stored feature reach to either side of its mean."""
+FEATURE_SCALE = 2.0 * FEATURE_REACH / 255.0
+FEATURE_OFFSET = -FEATURE_REACH
+"""A stored byte stands for byte * FEATURE_SCALE + FEATURE_OFFSET standard deviations of its channel."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureField:
+    """What a frozen encoder made of one camera's image: (views, height, width, channels) uint8.
+
+    Attributes:
+        views: The image as it is (number 0), and randomly shifted copies of it to learn from.
+        height, width, channels: Of the map of features.
+        encoder: What made them; features of different encoders do not mix.
+    """
+
+    views: int
+    height: int
+    width: int
+    channels: int
+    encoder: str = ""
+
+    def __post_init__(self) -> None:
+        if min(self.shape) < 1:
+            raise SpecError(f"a feature field needs at least one view of at least one number, got {self.shape}")
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Return (views, height, width, channels)."""
+        return (self.views, self.height, self.width, self.channels)
+
+    @property
+    def view_shape(self) -> tuple[int, int, int]:
+        """Return (height, width, channels): what is left when a view is chosen."""
+        return self.shape[1:]
+
+
+CameraField = ImageField | FeatureField
+
+
 @dataclass(frozen=True, kw_only=True)
 class ObservationSpec:
-    """The ordered state fields and the camera images of a task."""
+    """The ordered state fields of a task, and what is seen through its cameras."""
 
     state: Mapping[str, StateField]
-    images: Mapping[str, ImageField] = field(default_factory=dict)
+    images: Mapping[str, CameraField] = field(default_factory=dict)
 
     @functools.cached_property
     def size(self) -> int:
@@ -92,8 +134,12 @@ class ObservationSpec:
         """Return a plain dictionary for the handshake and for run records."""
         return {
             "state": {k: [f.size, f.unit, f.scale, list(f.offset)] for k, f in self.state.items()},
-            "images": {k: list(f.shape) for k, f in self.images.items()},
+            "images": {k: _describe(f) for k, f in self.images.items()},
         }
+
+
+def _describe(camera: CameraField) -> list[object]:
+    return [*camera.shape, camera.encoder] if isinstance(camera, FeatureField) else [*camera.shape]
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -110,7 +110,7 @@ def prepare_demos(
         return 0.0
     specs = (env.observation_spec, task.action_spec)
     if isinstance(settings.demos, str):
-        found = demonstrations.load(Path(settings.demos), *specs)
+        found = demonstrations.load(Path(settings.demos), *specs, env)
     else:
         expert = getattr(task, "expert", None)
         if expert is None:

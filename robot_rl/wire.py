@@ -118,11 +118,11 @@ _SCHEMAS: dict[type, _Schema] = {
             "rewards": Array("<f4", 1),
             "sources": Array("|u1", 1),
             "policy_versions": Array("<i8", 1),
-            "images": Named(Array("|u1", 4)),
+            "images": Named(Array("|u1", (4, 5))),  # pictures, or their features in several views
             "ended": Plain(bool),
             "terminated": Plain(bool),
             "final_state": Array("<f4", 1),
-            "final_images": Named(Array("|u1", 3)),
+            "final_images": Named(Array("|u1", (3, 4))),
             "info": Named(Free()),
         },
         _check_step_block,

@@ -85,10 +85,10 @@ class Plain:
 
 @dataclass(frozen=True)
 class Array:
-    """An array of one dtype (little endian) and number of axes; None allows any up to 8."""
+    """An array of one dtype (little endian) and number of axes, or one of several; None allows any up to 8."""
 
     dtype: str
-    ndim: int | None
+    ndim: int | tuple[int, ...] | None
 
     def pack(self, value: Any, writer: Writer, where: str) -> Any:
         """Return what msgpack shall carry."""
@@ -108,10 +108,10 @@ class Array:
             raise WireError(f"{where} has dtype {str(dtype)[:20]!r}, expected {self.dtype!r}")
         if type(shape) is not list or any(type(n) is not int or n < 0 for n in shape):
             raise WireError(f"{where} has no valid shape")
-        if len(shape) > 8 or (self.ndim is not None and len(shape) != self.ndim):
-            raise WireError(
-                f"{where} has {len(shape)} axes, expected {'at most 8' if self.ndim is None else self.ndim}"
-            )
+        allowed = self.ndim if isinstance(self.ndim, tuple) or self.ndim is None else (self.ndim,)
+        if len(shape) > 8 or (allowed is not None and len(shape) not in allowed):
+            told = "at most 8" if allowed is None else " or ".join(map(str, allowed))
+            raise WireError(f"{where} has {len(shape)} axes, expected {told}")
         buffer = memoryview(reader.data(data, where)).toreadonly()
         needed = math.prod(shape) * np.dtype(self.dtype).itemsize
         if buffer.nbytes != needed:

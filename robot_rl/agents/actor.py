@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -13,8 +14,11 @@ from numpy.typing import NDArray
 
 from robot_rl.agents import networks
 from robot_rl.agents.config import AgentConfig
+from robot_rl.agents.eyes import Eyes
 from robot_rl.agents.networks import Mlp
 from robot_rl.specs import ActionSpec, ObservationSpec
+
+NO_IMAGES: Mapping[str, Array] = MappingProxyType({})
 
 
 class ActorOutput(NamedTuple):
@@ -42,25 +46,28 @@ class Actor:
         self._offset = observation_spec.offset
         self._inverse_scale = (1.0 / observation_spec.scale).astype(np.float32)
         outputs = 2 * self.continuous_size + (self.choices if self.choices > 1 else 0)
-        self.net = Mlp(1, self.state_size, config.hidden, outputs, config.activation, config.actor_layer_norm)
+        self.eyes = Eyes(observation_spec, config)
+        self.net = Mlp(
+            1, self.state_size + self.eyes.size, config.hidden, outputs, config.activation, config.actor_layer_norm
+        )
 
     def normalise(self, state: Array) -> Array:
         """Return (state - offset) / scale of the observation's specification."""
         return (state - self._offset) * self._inverse_scale
 
-    def init(self, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+    def init(self, rng: np.random.Generator) -> dict[str, Any]:
         """Draw parameters as numpy; the first action is near 0, with a standard deviation of `init_std`."""
         cfg = self.config
         params = self.net.init(rng, head_scale=0.1)
         first = self.net.vectors["bias"].start + self.continuous_size
         raw = networks.raw_of_std(cfg.init_std, cfg.min_std, cfg.max_std)
         params["vectors"][0, first : first + self.continuous_size] = raw
-        return params
+        return params | self.eyes.init(rng)
 
-    def __call__(self, params: Mapping[str, Array], x: Array) -> ActorOutput:
-        """Evaluate (B, S) normalised states."""
+    def __call__(self, params: Mapping[str, Any], x: Array, images: Mapping[str, Array] = NO_IMAGES) -> ActorOutput:
+        """Evaluate (B, S) normalised states, and (B, height, width, channels) features by camera."""
         cfg, c = self.config, self.continuous_size
-        out = self.net(params, x)[0]
+        out = self.net(params, self.eyes.join(x, params, images))[0]
         log_std = networks.log_std_of(out[:, c : 2 * c], cfg.min_std, cfg.max_std)
         if self.choices > 1:
             return ActorOutput(out[:, :c], log_std, jax.nn.log_softmax(out[:, 2 * c :]))
@@ -96,9 +103,9 @@ class Actor:
             loss = loss - jnp.take_along_axis(out.log_choice, self.choice_of(action)[:, None], axis=1)[:, 0]
         return (loss * weight).sum() / jnp.maximum(weight.sum(), 1.0)
 
-    def weights(self, params: Mapping[str, Array]) -> dict[str, NDArray[np.float32]]:
+    def weights(self, params: Mapping[str, Any]) -> dict[str, NDArray[np.float32]]:
         """Return copies of the parameters as numpy, with what `robot_rl.policy.NumpyPolicy` needs to act alike."""
-        out = self.net.named(params, 0)
+        out = self.net.named(params, 0) | self.eyes.weights(params)
         out["activation"] = np.array([0.0 if self.config.activation == "tanh" else 1.0], np.float32)
         out["std_bounds"] = np.array([self.config.min_std, self.config.max_std], np.float32)
         return out

@@ -34,7 +34,7 @@ class CloningAgent:
         self.config = config
         self.actor = Actor(observation_spec, action_spec, config)
         self._sizes: dict[str, tuple[int, ...]] = {"state": (observation_spec.size,), "action": (action_spec.size,)}
-        self._sizes["demo"] = ()
+        self._sizes |= {"demo": (), **self.actor.eyes.sizes("image")}
         self.optimiser = optax.adam(config.clone_lr)
         self._update = compile_update(self._update_group)
 
@@ -50,7 +50,8 @@ class CloningAgent:
 
         Args:
             state: Consumed: its buffers are donated to the result.
-            batches: "state" (G, B, S), "action" (G, B, A) and "demo" (G, B), 1 for rows that count; others are ignored.
+            batches: "state" (G, B, S), "action" (G, B, A) and "demo" (G, B), 1 for rows that count, and
+                features "image/<camera>"; others are ignored.
             schedule: Taken for the sake of the common interface; cloning has none.
         """
         del schedule
@@ -74,7 +75,8 @@ def clone_steps(
         params, opt_state = carry
 
         def loss_of(params: Params) -> Array:
-            return net.clone_loss(net(params, net.normalise(batch["state"])), batch["action"], batch["demo"])
+            out = net(params, net.normalise(batch["state"]), net.eyes.of(batch))
+            return net.clone_loss(out, batch["action"], batch["demo"])
 
         loss, grads = jax.value_and_grad(loss_of)(params)
         updates, opt_state = optimiser.update(grads, opt_state)

@@ -56,6 +56,8 @@ class AgentConfig:
         bc_loss: "nll" for the likelihood of the squashed Gaussian; "mse" for the squared error of its mode, with the
             standard deviation fitted beside it.
         bc_clip: Magnitude to which demonstrated actions are clipped in "nll", where an action of 1 is infinitely far.
+        eye_masks: Learned spatial masks of each channel of a camera's features.
+        eye_width: Numbers that are made of each camera.
         bc_std: Error of an action entry that counts as one standard deviation in "mse".
     """
 
@@ -92,6 +94,8 @@ class AgentConfig:
     bc_loss: CloneLoss = "nll"
     bc_clip: float = 0.98
     bc_std: float = 0.1
+    eye_masks: int = 8
+    eye_width: int = 64
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "hidden", tuple(self.hidden))
@@ -141,6 +145,7 @@ _SWITCH = (lambda v: isinstance(v, bool), "true or false")
 _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     "hidden": (lambda v: len(v) > 0 and all(_is_int(h) and h > 0 for h in v), "at least one positive whole number"),
     **dict.fromkeys(("critics", "target_subset", "batch_size", "updates_per_actor_update"), _COUNT),
+    **dict.fromkeys(("eye_masks", "eye_width"), _COUNT),
     "actor_subset": (lambda v: v is None or (_is_int(v) and v >= 1), "a whole number of at least 1, or null for all"),
     "value_bins": (lambda v: _is_int(v) and v >= 2, "a whole number of at least 2"),
     **dict.fromkeys(("layer_norm", "actor_layer_norm", "entropy_backup", "normalise_q"), _SWITCH),

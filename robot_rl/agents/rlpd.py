@@ -30,10 +30,11 @@ from jax import Array
 from numpy.typing import NDArray
 
 from robot_rl.agents import networks
-from robot_rl.agents.actor import Actor
+from robot_rl.agents.actor import NO_IMAGES, Actor
 from robot_rl.agents.bc import clone_steps
 from robot_rl.agents.compiling import compile_update
 from robot_rl.agents.config import AgentConfig
+from robot_rl.agents.eyes import Eyes, without_eyes
 from robot_rl.agents.networks import Mlp, Params
 from robot_rl.agents.schedule import check_schedule
 from robot_rl.agents.state import AgentState, Noise
@@ -54,9 +55,11 @@ class Agent:
         rows: dict[str, tuple[int, ...]] = {"reward": (), "discount": (), "demo": ()}
         self._sizes = rows | dict.fromkeys(("state", "next_state"), (observation_spec.size,))
         self._sizes["action"] = (action_spec.size,)
+        self.eyes = Eyes(observation_spec, config)
+        self._sizes |= self.eyes.sizes("image", "next_image")
         self._bins = config.value_bins if config.critic_loss == "hl_gauss" else 1
         self._edges = np.linspace(config.value_min, config.value_max, config.value_bins + 1, dtype=np.float32)
-        inputs, outputs = observation_spec.size + c, k * self._bins
+        inputs, outputs = observation_spec.size + self.eyes.size + c, k * self._bins
         self.critic = Mlp(config.critics, inputs, config.hidden, outputs, config.activation, config.layer_norm)
         entropy = -0.5 * c if config.target_entropy is None else config.target_entropy
         self._entropy = np.array([entropy, config.choice_entropy_ratio * math.log(k)], np.float32)
@@ -71,7 +74,7 @@ class Agent:
         """Return a fresh state. Nothing is compiled: the numbers are drawn by numpy."""
         cfg = self.config
         rng = np.random.default_rng(seed)
-        actor, critic = self.actor.init(rng), self.critic.init(rng)
+        actor, critic = self.actor.init(rng), self.critic.init(rng) | self.eyes.init(rng)
         log_temperature = np.log(np.array([cfg.init_temperature, cfg.init_choice_temperature], np.float32))
         state = AgentState(
             actor=actor,
@@ -95,8 +98,9 @@ class Agent:
         Args:
             state: Consumed: its buffers are donated to the result.
             batches: Arrays with a leading axis G: "state", "next_state" (G, B, S) in physical units; "action"
-                (G, B, A) in [-1, 1]; "reward", "discount" (G, B); "demo" (G, B) 1 where a demonstrator acted. Each G
-                is compiled once.
+                (G, B, A) in [-1, 1]; "reward", "discount" (G, B); "demo" (G, B) 1 where a demonstrator acted; for each
+                camera with features "image/<camera>", "next_image/<camera>" (G, B, height, width, channels) uint8.
+                Each G is compiled once.
             schedule: Floats, none of which compiles anew. "actor_scale" multiplies the steps of the actor and of the
                 temperatures (default 1); at 0 they and their optimisers stay as they are, and cost nothing.
                 "bc_weight" weighs the clone loss on demonstrated rows (default 0), "q_weight" the value (default 1).
@@ -109,7 +113,7 @@ class Agent:
 
     def clone(self, state: AgentState, batches: Mapping[str, Any]) -> tuple[AgentState, Info]:
         """Do G updates of the actor alone towards the demonstrated rows. `state` is consumed as in `update`."""
-        sizes = {k: self._sizes[k] for k in ("state", "action", "demo")}
+        sizes = {k: self._sizes[k] for k in ("state", "action", "demo", *self.eyes.sizes("image"))}
         return self._clone(state, checked(batches, sizes))
 
     def policy(self, state: AgentState) -> dict[str, NDArray[np.float32]]:
@@ -141,10 +145,16 @@ class Agent:
     def _update_once(self, state: AgentState, xs: tuple[dict[str, Array], Noise], schedule: dict[str, Array]):
         batch, noise = xs
         x, next_x = self.actor.normalise(batch["state"]), self.actor.normalise(batch["next_state"])
-        y = self.target_value(state, batch["reward"], batch["discount"], next_x, noise)
-        x_a = jnp.concatenate([x, batch["action"][:, : self._c]], axis=1)
-        choice = self.actor.choice_of(batch["action"])
-        grads, info = jax.grad(self._critic_loss, has_aux=True)(state.critic, x_a, choice, y)
+        next_images = self.eyes.of(batch, "next_image")
+        y = self.target_value(state, batch["reward"], batch["discount"], next_x, noise, next_images)
+        choice, images = self.actor.choice_of(batch["action"]), self.eyes.of(batch)
+
+        def loss_of(params: Params) -> tuple[Array, Info]:
+            seen = self.eyes.join(x, params, images)
+            x_a = jnp.concatenate([seen, batch["action"][:, : self._c]], axis=1)
+            return self._critic_loss(params, x_a, choice, y)
+
+        grads, info = jax.grad(loss_of, has_aux=True)(state.critic)
         updates, critic_opt = self._critic_opt.update(grads, state.critic_opt)
         critic = optax.apply_updates(state.critic, updates)
         tau = self.config.polyak
@@ -162,7 +172,10 @@ class Agent:
         )
         return state, (info, actor_info)
 
-    def target_value(self, state: AgentState, reward: Array, discount: Array, next_x: Array, noise: Noise) -> Array:
+    def target_value(
+        self, state: AgentState, reward: Array, discount: Array, next_x: Array, noise: Noise,
+        next_images: Mapping[str, Array] = NO_IMAGES,
+    ) -> Array:  # fmt: skip
         """Return the (B,) values that the critics regress to.
 
         Args:
@@ -171,11 +184,13 @@ class Agent:
             discount: (B,), 0 where the task ended the episode.
             next_x: (B, S) normalised next states.
             noise: Its `next_action` (B, C) and `drawn` (M,) are read.
+            next_images: (B, height, width, channels) features by camera.
         """
-        out = self.actor(state.actor, next_x)
+        out = self.actor(state.actor, next_x, next_images)
         u = out.mean + jnp.exp(out.log_std) * noise.next_action
-        drawn = networks.take(state.target, noise.drawn)
-        q = self._values(drawn, jnp.concatenate([next_x, jnp.tanh(u)], axis=1)).min(axis=0)
+        drawn = networks.take(without_eyes(state.target), noise.drawn)
+        seen = self.eyes.join(next_x, state.target, next_images)
+        q = self._values(drawn, jnp.concatenate([seen, jnp.tanh(u)], axis=1)).min(axis=0)
         probability = jnp.exp(out.log_choice)
         value = (probability * q).sum(axis=-1)
         if self.config.entropy_backup:
@@ -214,15 +229,17 @@ class Agent:
 
     def _actor_step(self, moving: tuple, schedule: dict[str, Array], *, critic: Params, x: Array, batch: dict, noise):
         actor, actor_opt, log_temperature, temperature_opt = moving
-        alpha = jnp.exp(log_temperature)
+        alpha, images = jnp.exp(log_temperature), self.eyes.of(batch)
+        seen = self.eyes.join(x, critic, images)  # as the critics see it: the actor has eyes of its own
+        critic = without_eyes(critic)
         if self.config.actor_subset is not None:
             critic = networks.take(critic, noise.actor_drawn)
 
         def loss_of(params: Params) -> tuple[Array, tuple[Info, Array]]:
-            out = self.actor(params, x)
+            out = self.actor(params, x, images)
             u = out.mean + jnp.exp(out.log_std) * noise.action
             log_prob = networks.squashed_log_prob(u, out.mean, out.log_std)
-            q = self._values(critic, jnp.concatenate([x, jnp.tanh(u)], axis=1))
+            q = self._values(critic, jnp.concatenate([seen, jnp.tanh(u)], axis=1))
             q = q.min(axis=0) if self.config.actor_q == "min" else q.mean(axis=0)
             probability = jnp.exp(out.log_choice)
             choice_entropy = -(probability * out.log_choice).sum(axis=-1).mean()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 import logging
 import secrets
 import time
@@ -48,7 +47,7 @@ def learner(arguments: Sequence[str]) -> int:
     settings = _at(settings, "bind")
     with stop_on_signals() as stopping:
         from robot_rl import train
-        from robot_rl.build import images_of, make_env
+        from robot_rl.build import make_env, observed
         from robot_rl.link import session_spec
         from robot_rl.link_learner import LearnerLink
         from robot_rl.runs import resolve_run
@@ -57,7 +56,7 @@ def learner(arguments: Sequence[str]) -> int:
         composed = _composed(options.run, settings, options.config_dir, "learner")
         chosen = composed.settings()
         task = chosen.task.make()
-        observed = dataclasses.replace(task.observation_spec, images=images_of(chosen))
+        observation_spec = observed(chosen, task)
         if options.run:
             folder = resolve_run(options.run, Path("runs"))
         else:
@@ -67,12 +66,12 @@ def learner(arguments: Sequence[str]) -> int:
             env.close()
 
         def open_link(last_seq: Mapping[str, int]) -> LearnerLink:
-            link = LearnerLink(chosen.link, session_spec(observed, task.action_spec), last_seq)
+            link = LearnerLink(chosen.link, session_spec(observation_spec, task.action_spec), last_seq)
             say(f"listening on {chosen.link.address} ports {link.data_port} and {link.weights_port}, run {folder}")
             return link
 
         control_hz = float(chosen.robot.settings.get("control_hz") or task.control_hz)
-        run = LearnerRun(folder, chosen, (observed, task.action_spec), 1.0 / control_hz, open_link)
+        run = LearnerRun(folder, chosen, (observation_spec, task.action_spec), 1.0 / control_hz, open_link)
         try:
             if not run.prepare(stopping):
                 return 130

@@ -76,7 +76,7 @@ def _record(composed: Composed, n: int, options: argparse.Namespace, stopping: C
     settings = composed.settings()
     check_view(settings.view)
     scripted = settings.operator.path == SCRIPTED
-    inner = make_env(settings)
+    inner = make_env(settings, encode=False)
     operator = settings.operator.make(inner.task)
     name = settings.name or f"demos-{composed.task}"
     config = RecordConfig(

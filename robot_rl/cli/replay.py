@@ -71,7 +71,7 @@ def replay(arguments: Sequence[str]) -> int:
             raise ConfigError(f"there is no folder {file.parent} to write {file.name} to; make it first")
     episode = Episode(path)
     composed = _composed(episode, settings, options.config_dir)
-    env = make_env(composed.settings())
+    env = make_env(composed.settings(), encode=False)
     try:
         check_same(env, episode)
         if env.real_time and not options.yes:

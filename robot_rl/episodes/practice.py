@@ -38,7 +38,7 @@ class PracticeLog:
         self, run: Path, env: RobotEnv, config: str = "", versions: Mapping[str, Any] | None = None, robot: str = ""
     ) -> None:
         self._env, self._recorder = env, EpisodeRecorder(run / FOLDER, pictures=bool(env.cameras))
-        spec = session_spec(env.observation_spec, env.task.action_spec)
+        spec = session_spec(env.recorded_spec, env.task.action_spec)
         self._facts: dict[str, Any] = {
             "task": env.task.name, "spec": spec, "period_s": env.period_s, "real_time": env.real_time,
             "config": config, "versions": versions or {}, "robot": robot,
@@ -47,13 +47,14 @@ class PracticeLog:
     def begin(self, episode: int, observation: Any) -> None:
         """Begin an episode with its first observation."""
         start = EpisodeStart(episode=episode, reset=beginning_of(self._env), **self._facts)
-        self._recorder.begin(start, self._env.robot_state, observation)
+        self._recorder.begin(start, self._env.robot_state, self._env.shown(observation))
 
     def step(self, after: tuple[Any, float, bool, bool, Mapping[str, Any]], policy_version: int) -> None:
         """Record what `AssistedEnv.step` returned: whoever acted, what was asked for, and what became of it."""
         observation, reward, terminated, truncated, info = after
         state, asked, source = self._env.robot_state, info["requested_action"], info["source"]
-        self._recorder.step(state, observation, asked, reward, terminated, truncated, info, source, policy_version)
+        seen = self._env.shown(observation)
+        self._recorder.step(state, seen, asked, reward, terminated, truncated, info, source, policy_version)
 
     def end(self, reason: str = "", verdict: Verdict = "") -> None:
         """End the episode; the reason is given if its last step does not say it, the verdict is the operator's."""

@@ -33,6 +33,7 @@ class PickCube:
         area_x_m, area_y_m: Where the cube may stand.
         start_m: Centre of the tool's start positions.
         start_spread_m, start_yaw_rad: Half widths of the start's random offset.
+        object_state: Whether the observation says where the cube is; without it that is left to cameras.
     """
 
     name = "pick_cube"
@@ -46,6 +47,7 @@ class PickCube:
         start_m: tuple[float, float, float] = (0.45, 0.0, 0.22),
         start_spread_m: float = 0.04,
         start_yaw_rad: float = 0.35,
+        object_state: bool = True,
     ) -> None:
         self.max_steps = max_steps
         self.area_x_m, self.area_y_m = area_x_m, area_y_m
@@ -56,19 +58,22 @@ class PickCube:
         )
         self.scene = {"cube": SceneObject(geoms=(Geom(kind="box", size_m=(HALF_M,) * 3),), mass_kg=0.08)}
         self.action_spec = ActionSpec(continuous=tool_delta_groups(0.04, 0.3), discrete={"gripper": GRIPPER})
-        self.observation_spec = ObservationSpec(
-            state={
-                **arm_fields(),
-                "gripper_width": StateField(size=1, unit="m", scale=0.02, offset=(0.06,), doc="opening"),
-                "gripper_closing": StateField(size=1, unit="1", scale=1.0, doc="1 if last told to close, else -1"),
+        fields = {
+            **arm_fields(),
+            "gripper_width": StateField(size=1, unit="m", scale=0.02, offset=(0.06,), doc="opening"),
+            "gripper_closing": StateField(size=1, unit="1", scale=1.0, doc="1 if last told to close, else -1"),
+        }
+        if object_state:
+            fields |= {
                 "cube_position": StateField(size=3, unit="m", scale=0.05, doc="p_EO: cube seen from the tool"),
                 "cube_yaw": StateField(
                     size=2, unit="1", doc="sine and cosine of four times the yaw seen from the tool: a cube looks "
                     "the same after a quarter turn"
                 ),
                 "cube_height": StateField(size=1, unit="m", scale=0.05, doc="cube centre above its rest"),
-            }
-        )  # fmt: skip
+            }  # fmt: skip
+        self._object_state = object_state
+        self.observation_spec = ObservationSpec(state=fields)
         self._buffer = np.zeros(self.observation_spec.size)
 
     def sample_reset(self, rng: np.random.Generator) -> ResetRequest:
@@ -82,9 +87,11 @@ class PickCube:
         )
 
     def state_vector(self, state: RobotState) -> NDArray[np.float32]:
-        """Return the (11,) state of `observation_spec`."""
+        """Return the (11,) state of `observation_spec`, (5,) without the cube's."""
         closing = 1.0 if state.gripper_closing else -1.0
-        _fill(self._buffer, state.p_BE, state.quat_BE, state.gripper_width_m, closing, state.objects["cube"])
+        _fill_hand(self._buffer, state.p_BE, state.quat_BE, state.gripper_width_m, closing)
+        if self._object_state:
+            _fill_cube(self._buffer, state.p_BE, state.quat_BE, state.objects["cube"])
         return self._buffer.astype(np.float32)
 
     def outcome(self, state: RobotState) -> Outcome:
@@ -99,10 +106,14 @@ class PickCube:
 
 
 @kernel
-def _fill(out: Vector, p: Vector, quat: Vector, width: float, closing: float, cube: Vector) -> None:
+def _fill_hand(out: Vector, p: Vector, quat: Vector, width: float, closing: float) -> None:
     fill_arm(out, p, quat)
     out[3] = width
     out[4] = closing
+
+
+@kernel
+def _fill_cube(out: Vector, p: Vector, quat: Vector, cube: Vector) -> None:
     out[5:8] = in_tool_frame(p, quat, cube[0:3])
     yaw = 4.0 * relative_yaw(quat, cube[3:7])
     out[8], out[9] = np.sin(yaw), np.cos(yaw)
