@@ -34,6 +34,10 @@ class CheckpointError(RobotRLError):
     """A checkpoint or log on disk is missing, damaged or of another kind."""
 
 
+class ExportError(RobotRLError):
+    """A policy cannot be exported, or an export cannot be used."""
+
+
 class StorageError(RobotRLError):
     """Writing to disk failed; what was saved before is intact."""
 

@@ -8,9 +8,10 @@ import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_rl.assisted import AssistedEnv, assisted
 from robot_rl.checkpoint import load, save
@@ -49,7 +50,34 @@ def save_policy(
     return save(path, policy.weights, {**facts, "spec": session_spec(observation_spec, action_spec)})
 
 
-def load_policy(path: Path, observation_spec: ObservationSpec, action_spec: ActionSpec) -> NumpyPolicy:
+class ActingPolicy(Protocol):
+    """What can be evaluated: a run's own policy, or an exported one."""
+
+    version: int
+    sampled: bool
+
+    def act(self, observation: Any, rng: np.random.Generator | None = None, /) -> NDArray[np.float32]:
+        """Return the (A,) action in [-1, 1]: drawn if there is an `rng`, else the mode."""
+        ...
+
+
+class SavedPolicy(NamedTuple):
+    """What `save_policy` wrote, checked against a task.
+
+    Attributes:
+        weights: The acting network's, by name.
+        version: Number of critic updates behind them.
+        sampled: Whether it is to be judged by sampling its actions.
+        observation_spec: What it reads: the task's, without pictures if it learnt without.
+    """
+
+    weights: dict[str, NDArray[np.float32]]
+    version: int
+    sampled: bool
+    observation_spec: ObservationSpec
+
+
+def read_policy(path: Path, observation_spec: ObservationSpec, action_spec: ActionSpec) -> SavedPolicy:
     """Read a policy and check that it is of this task.
 
     Raises:
@@ -66,15 +94,21 @@ def load_policy(path: Path, observation_spec: ObservationSpec, action_spec: Acti
         told = difference.replace("learner expects", "the task has").replace("actor sends", "the policy has")
         raise CheckpointError(f"the policy {path} is of another task: {told}")
     weights = {name: np.asarray(a, np.float32) for name, a in found.arrays.items()}
-    policy = NumpyPolicy(observation_spec, action_spec, weights)
-    policy.load(Policy(version=int(found.meta["version"]), weights=weights))
-    policy.sampled = bool(found.meta.get("sampled", False))
+    return SavedPolicy(weights, int(found.meta["version"]), bool(found.meta.get("sampled", False)), observation_spec)
+
+
+def load_policy(path: Path, observation_spec: ObservationSpec, action_spec: ActionSpec) -> NumpyPolicy:
+    """Return a policy that can act, of this task; raises as `read_policy` does."""
+    saved = read_policy(path, observation_spec, action_spec)
+    policy = NumpyPolicy(saved.observation_spec, action_spec, saved.weights)
+    policy.load(Policy(version=saved.version, weights=saved.weights))
+    policy.sampled = saved.sampled
     return policy
 
 
 def evaluate(
     env: RobotEnv | AssistedEnv,
-    policy: NumpyPolicy,
+    policy: ActingPolicy,
     episodes: int,
     seed: int = 0,
     video: Path | None = None,
@@ -122,7 +156,7 @@ def evaluate(
 
 def _episode(
     env: AssistedEnv,
-    policy: NumpyPolicy,
+    policy: ActingPolicy,
     number: int,
     seed: int,
     observation: Any,

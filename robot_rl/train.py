@@ -20,7 +20,7 @@ from robot_rl.console import show_session
 from robot_rl.demos import period_s
 from robot_rl.env import RobotEnv
 from robot_rl.errors import CheckpointError, ConfigError, MissingDependency
-from robot_rl.evaluate import POLICIES, evaluate, load_policy
+from robot_rl.evaluate import POLICIES, ActingPolicy, evaluate, load_policy
 from robot_rl.jsonl import last_row, read_json, read_jsonl, update_json, write_json_atomic, write_text_atomic
 from robot_rl.laps import recall
 from robot_rl.live import watch
@@ -293,24 +293,23 @@ def evaluate_run(
     stopping: Stopping = lambda: False,
     video_episodes: int = 0,
     label: str = "",
+    exported: Path | None = None,
 ) -> Summary:
     """Evaluate one of a run's policies and record the result in its folder.
 
     Args:
         folder: The run.
         env: The environment.
-        which: "final" or "clone".
+        which: "final" or "clone"; with `exported`, what the result says that it is of.
         episodes: How many.
         seed: Of the starts.
         limit_s: Time limit of an episode, for the restricted mean time.
         stopping: Asked after each episode.
         video_episodes: How many of the first episodes are filmed.
         label: Under which the result is kept; `which` when empty.
+        exported: Folder of an exported policy that acts in the place of the run's own.
     """
-    path = folder / "checkpoints" / POLICIES[which]
-    if not path.is_file():
-        raise CheckpointError(f"the run {folder} has no {which} policy yet ({path}); train it first")
-    policy = load_policy(path, env.observation_spec, env.task.action_spec)
+    policy = _acting(folder, env, which, exported)
 
     def progress(done: int, successes: int) -> None:
         if stopping():
@@ -332,6 +331,22 @@ def evaluate_run(
     return write_evaluation(
         folder, label, rows, limit_s, policy=which, policy_version=policy.version, evaluation_seed=seed
     )
+
+
+def _acting(folder: Path, env: RobotEnv, which: str, exported: Path | None) -> ActingPolicy:
+    if exported is not None:
+        from robot_rl.export.acting import ExportedActor
+
+        return ExportedActor(exported, env.observation_spec, env.task.action_spec)
+    return load_policy(policy_path(folder, which), env.observation_spec, env.task.action_spec)
+
+
+def policy_path(folder: Path, which: str) -> Path:
+    """Return the file of a run's policy, "final" or "clone"; raises `CheckpointError` if there is none yet."""
+    path = folder / "checkpoints" / POLICIES[which]
+    if not path.is_file():
+        raise CheckpointError(f"the run {folder} has no {which} policy yet ({path}); train it first")
+    return path
 
 
 def resume_run(folder: Path, composed: Composed) -> None:

@@ -18,6 +18,7 @@ COMMANDS = {
     "demo": ("demo", "teach the arm twin to pick up a cube: demonstrations, training, evaluation, video, report"),
     "train": ("train", "train a policy, go on with a run, or sweep over settings"),
     "eval": ("evaluate", "measure a run's policy: success with its interval, time to success, a video"),
+    "export": ("export", "write a policy as ONNX or torch, with a runner that needs nothing of this package"),
     "report": ("pages", "write a run's report, one HTML page"),
     "compare": ("pages", "compare runs, seeds and baselines on one HTML page"),
     "runs": ("pages", "list the runs"),

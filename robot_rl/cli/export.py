@@ -1,0 +1,84 @@
+"""`robot-rl export`: a policy for machines without this package."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from robot_rl.cli.common import parse, parser, say
+from robot_rl.errors import ConfigError, nearest
+
+EXAMPLES = """\
+  robot-rl export latest
+  robot-rl export my_run --format torch --to policies/my_run
+  robot-rl export my_run --policy clone
+  python runs/my_run/export-onnx/run_policy.py
+  robot-rl eval my_run --policy runs/my_run/export-onnx
+"""
+POLICIES = ("final", "clone")
+
+
+def export(arguments: Sequence[str]) -> int:
+    """Export a run's policy."""
+    made = parser(
+        "export",
+        "Write a run's policy as a program for a machine without JAX and without this package, such as a Jetson: an\n"
+        "ONNX graph or torch's ExportedProgram, policy.json that says what it reads and gives, and run_policy.py that\n"
+        "acts with it, checks it and measures its latency. The program is opened again and compared with the network\n"
+        "of the learner on 100 observations of the run; one that differs by more than 1e-4 is not kept.",
+        EXAMPLES,
+    )
+    made.add_argument("run", metavar="RUN", help="folder or name of the run, the beginning of a name, or 'latest'")
+    made.add_argument("--format", default="onnx", metavar="FORMAT", help="onnx or torch (onnx)")
+    made.add_argument(
+        "--to", "--out", default="", metavar="FOLDER", help="what to make; export-FORMAT in the run's folder"
+    )
+    made.add_argument("--policy", default="final", metavar="WHICH", help="final or clone (final)")
+    made.add_argument("--runs", default="runs", metavar="DIR", help="folder of all runs (runs)")
+    options, settings = parse(made, arguments)
+    from robot_rl.export.programs import check_format, check_installed
+
+    check_format(options.format)
+    if options.policy not in POLICIES:
+        raise ConfigError(
+            f"there is no policy '{options.policy}'; allowed: {', '.join(POLICIES)}.{nearest(options.policy, POLICIES)}"
+        )
+    from robot_rl import config
+    from robot_rl.evaluate import read_policy
+    from robot_rl.export.description import Origin
+    from robot_rl.export.parity import OBSERVATIONS
+    from robot_rl.export.recorded import recorded_states
+    from robot_rl.export.writer import export_policy
+    from robot_rl.jsonl import read_json
+    from robot_rl.runs import resolve_run
+    from robot_rl.train import policy_path
+
+    folder = resolve_run(options.run, Path(options.runs))
+    path = policy_path(folder, options.policy)
+    check_installed(options.format)
+    chosen = config.compose_run(folder, settings, options.config_dir).settings()
+    task = chosen.task.make()
+    saved = read_policy(path, task.observation_spec, task.action_spec)
+    done = export_policy(
+        Path(options.to) if options.to else folder / f"export-{options.format}",
+        options.format,
+        saved.observation_spec,
+        task.action_spec,
+        saved.weights,
+        recorded_states(folder, saved.observation_spec, OBSERVATIONS),
+        Origin(
+            task=task.name,
+            control_hz=float(chosen.robot.settings.get("control_hz") or task.control_hz),
+            run=folder.name,
+            policy=options.policy,
+            version=saved.version,
+            sampled=saved.sampled,
+            run_commit=read_json(folder / "run.json").get("commit"),
+        ),
+    )
+    say(
+        f"{options.policy} policy of {folder}: {done.folder}, {done.size_bytes / 1e6:.2f} MB; differs from "
+        f"the learner's network by at most {done.deviation:.1e} on {done.observations} recorded observations"
+    )
+    say(f"try it    python {done.folder / 'run_policy.py'}")
+    return 0

@@ -1,0 +1,99 @@
+"""The acting network as a torch module, from published weights: observation in, action out, normalisation inside."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from robot_rl.errors import MissingDependency
+from robot_rl.policy import LN_EPS
+from robot_rl.specs import ActionSpec, ObservationSpec
+
+EXTRA = "pip install 'robot-rl[deploy]'"
+
+
+def import_torch() -> Any:
+    """Return torch, or raise `MissingDependency` with the extra that brings it."""
+    try:
+        import torch  # pyright: ignore[reportMissingImports]
+    except ImportError as e:
+        raise MissingDependency("torch", "exporting a policy", EXTRA) from e
+    return torch
+
+
+def output_names(action_spec: ActionSpec) -> list[str]:
+    """Return what the module gives, in order.
+
+    "location" and "std" (C,) of the Gaussian before tanh, where there are continuous entries; "choice_logits" (K,),
+    where there are discrete ones; "action" (A,), the mode: tanh of the location and the likeliest choice.
+    """
+    names = ["location", "std"] if action_spec.continuous_size else []
+    return [*names, *(["choice_logits"] if action_spec.joint_choices > 1 else []), "action"]
+
+
+def policy_module(
+    observation_spec: ObservationSpec, action_spec: ActionSpec, weights: Mapping[str, NDArray[np.float32]]
+) -> Any:
+    """Return an `nn.Module` that acts as `robot_rl.policy.NumpyPolicy` does with the same weights.
+
+    Its `forward` takes the (S,) float32 state in physical units and returns a tuple, as `output_names` says.
+
+    Args:
+        observation_spec, action_spec: What the policy reads and gives.
+        weights: As `Agent.policy` gives them, checked by `NumpyPolicy` before.
+
+    Raises:
+        MissingDependency: torch is not installed.
+    """
+    torch = import_torch()
+    c, k = action_spec.continuous_size, action_spec.joint_choices
+    count = sum(re.fullmatch(r"w\d+", name) is not None for name in weights)
+    norm, relu = "scale0" in weights, bool(weights["activation"][0])
+    low, high = (float(v) for v in np.log(np.asarray(weights["std_bounds"], np.float32)))
+    eps = float(LN_EPS)
+
+    class PolicyModule(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            constants = {
+                "offset": observation_spec.offset,
+                "inverse_scale": (1.0 / observation_spec.scale).astype(np.float32),
+                "joint_values": action_spec.joint_values,
+            }
+            for name, value in {**constants, **weights}.items():
+                if name not in ("activation", "std_bounds"):
+                    self.register_buffer(name, torch.from_numpy(np.array(value, np.float32)))
+
+        def forward(self, state: Any) -> tuple[Any, ...]:
+            x = (state - self.offset) * self.inverse_scale
+            for i in range(count):
+                x = x @ getattr(self, f"w{i}")
+                if norm:
+                    x = self._normalised(x + self.b0 if i == 0 else x) * getattr(self, f"scale{i}")
+                x = x + getattr(self, f"shift{i}")
+                x = torch.relu(x) if relu else torch.tanh(x)
+            return self._answer(x @ self.head + self.bias)
+
+        def _normalised(self, x: Any) -> Any:
+            x = x - x.mean()
+            return x * torch.rsqrt((x * x).mean() + eps)
+
+        def _answer(self, head: Any) -> tuple[Any, ...]:
+            out, mode = [], []
+            if c:
+                location = head[:c]
+                out += [location, torch.exp(low + 0.5 * (high - low) * (1.0 + torch.tanh(head[c : 2 * c])))]
+                mode.append(torch.tanh(location))
+            if k > 1:
+                logits = head[2 * c :]
+                out.append(logits)
+                # index_select keeps every shape fixed; indexing by a tensor would make one depend on the data.
+                best = torch.argmax(logits, dim=0, keepdim=True)
+                mode.append(torch.index_select(self.joint_values, 0, best)[0])
+            return (*out, torch.cat(mode))
+
+    return PolicyModule().eval()
