@@ -134,6 +134,11 @@ class RobotEnv(gymnasium.Env[Any, NDArray[np.float32]]):
             self.judge.begin()
         return self._observation(state), {}
 
+    def see(self, state: RobotState) -> Observation:
+        """Take in a reading between episodes, and return what is observed of it."""
+        self._state = state
+        return self._observation(state)
+
     def _draw_start(self) -> ResetRequest:
         request = self.task.sample_reset(self.np_random)
         return dataclasses.replace(request, objects={}, keep_scene=True) if self.keep_scene else request

@@ -36,7 +36,7 @@ def practise(
         seconds = {"setup": setup_s, "demonstrations": 0.0}
         for node in run.nodes:
             seconds["demonstrations"] += train.prepare_demos(
-                run.node_folder(node.name), run.node_run(node.name), run.demo_envs[node.name], say, stopping
+                run.node_folder(node.name), run.node_run(node.name), run.placing_env(node.name), say, stopping
             )
         began_s = time.monotonic()
         with train.shown(folder, settings, lambda: {}):
@@ -91,7 +91,7 @@ def _evaluate_node(
     run: PracticeRun, name: str, limit_s: float, say: train.Say, stopping: train.Stopping
 ) -> dict[str, Any]:
     """Evaluate a node's policies from drawn starts, in its own folder, and return its summary."""
-    folder, settings, env = run.node_folder(name), run.node_run(name), run.demo_envs[name]
+    folder, settings, env = run.node_folder(name), run.node_run(name), run.placing_env(name)
     final = _measured(folder, env, "final", settings.evaluation.episodes, run, limit_s, stopping)
     if final is not None:
         say(f"{name}, final policy: {final.sentence()}")

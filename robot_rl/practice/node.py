@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,53 +12,55 @@ from robot_rl.env import RobotEnv
 from robot_rl.errors import ConfigError
 from robot_rl.practice.graph import NodeConfig
 from robot_rl.practice.predicates import TASK, Predicate, Seen, looks, predicate
-from robot_rl.robot import Robot, RobotState
-from robot_rl.specs import ImageField
-from robot_rl.task import Task
+from robot_rl.typed import Target
 
 SHARED = ("control_hz", "compliance", "limits")
 """What tasks on one robot must have in common: the robot was made for it."""
 
 
-class NodeEnv(RobotEnv):
-    """A `RobotEnv` whose episodes begin where the last one left the scene, judged by the node's goal.
+class NodeEnv:
+    """An environment whose episodes begin where the last one left the scene, judged by the node's goal.
+
+    All else is that of the environment inside, whichever kind that is.
 
     Args:
-        robot: Shared by all nodes.
-        task: The node's.
+        inner: The node's task on the shared robot.
         goal: Says whether a step succeeded, instead of the task's outcome; None leaves it to the task.
-        images: As of `RobotEnv`.
 
     Attributes:
         info: Of the newest step.
         reset_s: Robot time that the newest reset took.
     """
 
-    def __init__(
-        self, robot: Robot, task: Task, goal: Predicate | None = None, images: Mapping[str, ImageField] | None = None
-    ) -> None:
-        super().__init__(robot, task, images=images, render_mode="rgb_array", keep_scene=True)
-        self._judge = goal
+    def __init__(self, inner: RobotEnv, goal: Predicate | None = None) -> None:
+        self.inner, self._judge = inner, goal
         self.info: dict[str, Any] = {}
         self.reset_s = 0.0
 
+    def __getattr__(self, name: str) -> Any:
+        """Return what the environment inside has."""
+        return getattr(self.inner, name)
+
     def reset(self, *, seed: int | None = None, options: dict[str, Any] | None = None) -> tuple[Any, dict[str, Any]]:
         """Drive the arm to a drawn start, and observe. Everything else stays where it is."""
-        self.connect()
-        before_s = self.robot.observe().stamp_s
-        found = super().reset(seed=seed, options=options)
-        self.reset_s = self.robot_state.stamp_s - before_s
+        inner = self.inner
+        inner.connect()
+        before_s = inner.robot.observe().stamp_s
+        inner.keep_scene = True
+        found = inner.reset(seed=seed, options=options)
+        self.reset_s = inner.robot_state.stamp_s - before_s
         self.info = {}
         return found
 
     def step(self, action: NDArray[np.floating]) -> tuple[Any, float, bool, bool, dict[str, Any]]:
         """Let the robot act for one control period, and judge what came of it."""
-        observation, reward, terminated, truncated, info = super().step(action)
+        inner = self.inner
+        observation, reward, terminated, truncated, info = inner.step(action)
         if self._judge is not None:
-            success = self._judge(Seen(state=self.robot_state, observation=observation, info=info))
+            success = self._judge(Seen(state=inner.robot_state, observation=observation, info=info))
             failed = terminated and not info["success"]  # the task may still give an attempt up
             terminated, reward = success or failed, float(success)
-            truncated = not terminated and (truncated or self._step >= self.task.max_steps)
+            truncated = not terminated and (truncated or inner._step >= inner.task.max_steps)
             reason = "the goal holds" if success else "" if info["success"] else info["reason"]
             info.update(success=success, reason=reason or ("time limit" if truncated else ""))
         self.info = info
@@ -66,9 +68,8 @@ class NodeEnv(RobotEnv):
 
     def look(self) -> Seen:
         """Return what predicates may look at now."""
-        state: RobotState = self.robot.observe()
-        self._state = state
-        return Seen(state=state, observation=self._observation(state), info=self.info)
+        state = self.inner.robot.observe()
+        return Seen(state=state, observation=self.inner.see(state), info=self.info)
 
 
 class Node:
@@ -77,17 +78,14 @@ class Node:
     Args:
         name: Of the node.
         config: Names the predicates.
-        lost: Predicate of the whole graph.
-        robot, task: Of its environment.
-        images: Pictures that are observed.
+        lost: Predicate of the whole graph; a name, or a target.
+        env: Its task on the shared robot.
     """
 
-    def __init__(
-        self, name: str, config: NodeConfig, lost: Predicate, robot: Robot, task: Task,
-        images: Mapping[str, ImageField] | None = None,
-    ) -> None:  # fmt: skip
-        where = f"practice.nodes.{name}"
-        self.name, self.task, self.lost = name, task, lost
+    def __init__(self, name: str, config: NodeConfig, lost: str | Target, env: RobotEnv) -> None:
+        where, task = f"practice.nodes.{name}", env.task
+        self.name, self.task = name, task
+        self.lost = predicate(lost, task, "practice.lost")
         self.start = predicate(config.start, task, f"{where}.start")
         goal = None if config.goal == TASK else predicate(config.goal, task, f"{where}.goal")
         if goal is not None and looks(goal):
@@ -95,8 +93,13 @@ class Node:
                 f"{where}.goal asks after each step, and what was chosen needs the arm out of the way or a person; "
                 "take a predicate that needs neither, or let the operator press success"
             )
-        self.looks = looks(self.start) or looks(lost)
-        self.env = NodeEnv(robot, task, goal, images)
+        self.looks = looks(self.start) or looks(self.lost)
+        self.env = NodeEnv(env, goal)
+
+
+def as_env(node: Node) -> RobotEnv:
+    """Return a node's environment as what it stands in for."""
+    return cast(RobotEnv, node.env)
 
 
 def check_shared(nodes: Sequence[Node]) -> None:

@@ -12,6 +12,7 @@ import dataclasses
 import logging
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ import numpy as np
 
 from robot_rl.actor import Actor
 from robot_rl.assisted import AssistedEnv
-from robot_rl.build import images_of
+from robot_rl.build import make_env
 from robot_rl.config import Composed
 from robot_rl.console import show_session
 from robot_rl.env import RobotEnv
@@ -31,8 +32,7 @@ from robot_rl.metrics import MetricsWriter
 from robot_rl.practice.ask import Asker, Browser, Channel, Scripted, Terminal, Webhook
 from robot_rl.practice.graph import Graph
 from robot_rl.practice.ladder import Hand, Ladder, NoHand, TwinHand
-from robot_rl.practice.node import Node, check_shared
-from robot_rl.practice.predicates import predicate
+from robot_rl.practice.node import Node, as_env, check_shared
 from robot_rl.practice.primitives import Primitives
 from robot_rl.practice.record import ResetLog
 from robot_rl.practice.runner import PracticeActor, Practised
@@ -41,6 +41,7 @@ from robot_rl.runs import create_run
 from robot_rl.settings import Settings
 from robot_rl.train_actor import actor_seed
 from robot_rl.train_learner import LearnerRun
+from robot_rl.typed import Target
 
 log = logging.getLogger(__name__)
 
@@ -65,6 +66,21 @@ def node_settings(composed: Composed) -> dict[str, Composed]:
     return found
 
 
+@dataclass(frozen=True, kw_only=True)
+class Shared(Target):
+    """The robot of a configuration that is made once, for all nodes.
+
+    Attributes:
+        robot: What `make` returns.
+    """
+
+    robot: Any = None
+
+    def make(self, *args: Any) -> Any:
+        """Return the robot."""
+        return self.robot
+
+
 class PracticeRun:
     """A run with automatic resets, from its settings to its nodes' learners.
 
@@ -79,31 +95,31 @@ class PracticeRun:
         self.composed = node_settings(composed)
         self._settings = {name: found.settings() for name, found in self.composed.items()}
         config, settings = self.settings.practice, self.settings
-        tasks = {name: found.task.make() for name, found in self._settings.items()}
         self._first = Graph(config).first
-        self.robot: Robot = settings.robot.make(tasks[self._first])
-        images = images_of(settings)
+        self.robot: Robot = settings.robot.make(self._settings[self._first].task.make())
+        shared = Shared(path=settings.robot.path, settings=settings.robot.settings, where="robot", robot=self.robot)
         self.nodes = [
-            Node(
-                name, config.nodes[name], predicate(config.lost, task, "practice.lost"), self.robot, task, images,
-            )
-            for name, task in tasks.items()
-        ]  # fmt: skip
+            Node(name, config.nodes[name], config.lost, make_env(dataclasses.replace(found, robot=shared)))
+            for name, found in self._settings.items()
+        ]
         check_shared(self.nodes)
         if getattr(self.robot, "real_time", False):
             raise ConfigError(
                 "practice takes turns in one process, and a robot in real time does not wait while the learners "
                 "compute: robot=twin"
             )
-        self.demo_envs = {
-            node.name: RobotEnv(self.robot, node.task, images=images, render_mode="rgb_array") for node in self.nodes
-        }
         for name, found in self.composed.items():
             self._make_folder(name, found)
 
     def node_folder(self, name: str) -> Path:
         """Return where a node's run lies."""
         return self.folder / name
+
+    def placing_env(self, name: str) -> RobotEnv:
+        """Return a node's environment in which each episode begins from a drawn scene; for all but practice."""
+        env = next(node.env.inner for node in self.nodes if node.name == name)
+        env.keep_scene = False
+        return env
 
     def node_run(self, name: str) -> Settings:
         """Return a node's settings."""
@@ -131,7 +147,7 @@ class PracticeRun:
         stack.callback(record.close)
         writer = stack.enter_context(MetricsWriter(self.folder, ("jsonl",)))
         first = self.nodes[0]
-        assisted = AssistedEnv(first.env, settings.operator.make(first.task))
+        assisted = AssistedEnv(as_env(first), settings.operator.make(first.task))
         stack.callback(assisted.operator.close)
         runs: dict[str, LearnerRun] = {}
         links: dict[str, tuple[LocalActor, LocalLearner]] = {}
@@ -227,11 +243,11 @@ class PracticeRun:
         stack: contextlib.ExitStack,
     ) -> Actor:  # fmt: skip
         settings = self._settings[node.name]
-        sink = run_log(self.folder / node.name, node.env, settings)
+        sink = run_log(self.folder / node.name, as_env(node), settings)
         if sink is not None:
             stack.callback(sink.close)
         # Its period is that of the environment that is inside when it is made.
-        assisted.env = node.env
+        assisted.env = as_env(node)
         return Actor(assisted, link, settings.actor, actor_seed(settings.seed, index, len(run.last_seq)), sink=sink)
 
     def _hand(self) -> Hand:

@@ -19,7 +19,7 @@ from robot_rl.errors import RobotError
 from robot_rl.practice.detect import EpisodeWatch, Trouble
 from robot_rl.practice.graph import Graph, PracticeConfig
 from robot_rl.practice.ladder import Ladder
-from robot_rl.practice.node import Node
+from robot_rl.practice.node import Node, as_env
 from robot_rl.practice.primitives import Primitives
 from robot_rl.practice.record import ResetLog
 
@@ -214,5 +214,5 @@ class PracticeActor:
 
     def _go(self, name: str) -> None:
         self.node = self._nodes[name]
-        self._assisted.env = self.node.env
+        self._assisted.env = as_env(self.node)
         self.node.env.connect()

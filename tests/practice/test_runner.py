@@ -11,11 +11,12 @@ from practice_rig import ladder
 
 from robot_rl.assisted import AssistedEnv
 from robot_rl.config import compose
+from robot_rl.env import RobotEnv
 from robot_rl.errors import ConfigError, RobotError
 from robot_rl.jsonl import read_jsonl
 from robot_rl.practice.ask import Scripted
 from robot_rl.practice.graph import NodeConfig, PracticeConfig
-from robot_rl.practice.node import Node, check_shared
+from robot_rl.practice.node import Node, as_env, check_shared
 from robot_rl.practice.predicates import Seen, predicate
 from robot_rl.practice.record import ResetLog
 from robot_rl.practice.runner import PracticeActor, Practised
@@ -66,11 +67,9 @@ class Practice:
         directions: dict[str, Literal["forward", "backward"]] = {"forward": "forward", "backward": "backward"}
         tasks = {name: BinRelocate(direction=direction) for name, direction in directions.items()}
         self.twin = ArmTwin(tasks["forward"])
-        self.nodes = [
-            Node(n, config.nodes[n], predicate(config.lost, t, "practice.lost"), self.twin, t) for n, t in tasks.items()
-        ]
+        self.nodes = [Node(n, config.nodes[n], config.lost, RobotEnv(self.twin, t)) for n, t in tasks.items()]
         check_shared(self.nodes)
-        self.assisted = AssistedEnv(self.nodes[0].env)
+        self.assisted = AssistedEnv(as_env(self.nodes[0]))
         self.actors = {node.name: ExpertActor(self.assisted, node, idles) for node in self.nodes}
         self.steps = ladder(self.twin, folder, config, **lad)
         self.record: ResetLog = self.steps._record
@@ -180,7 +179,7 @@ def test_a_goal_may_judge_in_the_place_of_the_task() -> None:
     twin = ArmTwin(task)
     high = NodeConfig(goal="high")
     task.predicates["high"] = lambda state: state.p_BE[2] > 0.13
-    node = Node("a", high, predicate("never", task, "lost"), twin, task)
+    node = Node("a", high, "never", RobotEnv(twin, task))
     twin.reset(task.sample_reset(np.random.default_rng(1)))
     node.env.reset(seed=0)
     up = np.zeros(task.action_spec.size, np.float32)
@@ -200,8 +199,8 @@ def test_predicates_and_nodes_that_cannot_be_are_told() -> None:
     with pytest.raises(ConfigError, match=r"start is 'in_lft'; the task bin_relocate offers .*Did you mean 'in_left'"):
         predicate("in_lft", task, "practice.nodes.a.start")
     twin = ArmTwin(task)
-    never = predicate("never", task, "practice.lost")
-    nodes = [Node("a", NodeConfig(), never, twin, task), Node("b", NodeConfig(), never, twin, PickCube())]
+    env = RobotEnv(twin, task)
+    nodes = [Node("a", NodeConfig(), "never", env), Node("b", NodeConfig(), "never", RobotEnv(twin, PickCube()))]
     with pytest.raises(ConfigError, match=r"'a' and 'b' have different compliance, but share one robot"):
         check_shared(nodes)
     target = compose(
@@ -209,7 +208,7 @@ def test_predicates_and_nodes_that_cannot_be_are_told() -> None:
          "practice.nodes.forward.goal={_target_: robot_rl.practice.ask.SaysPerson, question: Done?}"]
     ).settings().practice.nodes["forward"]  # fmt: skip
     with pytest.raises(ConfigError, match=r"goal asks after each step"):
-        Node("forward", target, never, twin, task)
+        Node("forward", target, "never", env)
     asked = predicate(target.goal, task, "x")
     assert callable(asked)
     assert isinstance(Seen(state=twin.reset(task.sample_reset(np.random.default_rng(0)))), Seen)
