@@ -99,7 +99,7 @@ def save_cell(path: Path | str, cell: Cell) -> Path | None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         if path.exists():
-            backup = _free_name(path)
+            backup = free_name(path)
             write_text_atomic(backup, path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError) as e:
         raise StorageError(f"could not keep a copy of {path}: {e}; nothing was changed") from e
@@ -107,7 +107,7 @@ def save_cell(path: Path | str, cell: Cell) -> Path | None:
     return backup
 
 
-def _free_name(path: Path) -> Path:
+def free_name(path: Path) -> Path:
     """Return the first of PATH.1.bak, PATH.2.bak, ... that is free."""
     number = 1
     while (backup := path.with_name(f"{path.name}.{number}.bak")).exists():

@@ -39,7 +39,7 @@ COMMANDS = {
     "recover": ("arm", "end a hold, never a stop, within the budget"),
     "watch": ("jog", "show an arm, and stop it on SPACE or a gamepad's button"),
     "jog": ("jog", "move an arm by keys, slowly, through the guard"),
-    "calibrate": ("calibrate", "measure the bounds of a cell, boxes to keep out of, cameras"),
+    "calibrate": ("calibrate", "measure the bounds of a cell, boxes to keep out of, cameras, a car"),
     "camera": ("camera", "look through cameras in the browser, and choose what the policy sees"),
     "keys": ("keys", "make the keys that encrypt the link between machines"),
     "doctor": ("doctor", "say what works on this machine and what to install"),

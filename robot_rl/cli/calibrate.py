@@ -1,4 +1,4 @@
-"""`robot-rl calibrate bounds|keep-out|camera|board`."""
+"""`robot-rl calibrate bounds|keep-out|camera|board|car`."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from pathlib import Path
 from robot_rl.cell_file import SUFFIXES
 from robot_rl.cli.calibrate_camera import EXAMPLES as CAMERA_EXAMPLES
 from robot_rl.cli.calibrate_camera import calibrate_board, calibrate_camera
+from robot_rl.cli.calibrate_car import EXAMPLES as CAR_EXAMPLES
+from robot_rl.cli.calibrate_car import calibrate_car
 from robot_rl.cli.common import no_settings, parse, parser, say
 from robot_rl.cli.jog import add_where, end_on_signals, where_of
 from robot_rl.errors import ConfigError, nearest
@@ -28,7 +30,7 @@ EXAMPLES = """\
   robot-rl calibrate bounds --cell my_cell.yaml --jog
   robot-rl calibrate keep-out --cell my_cell.yaml --direct --margin 0.05
 """
-WHAT = ("bounds", "keep-out", "camera", "board")
+WHAT = ("bounds", "keep-out", "camera", "board", "car")
 
 
 def calibrate(arguments: Sequence[str]) -> int:
@@ -37,13 +39,15 @@ def calibrate(arguments: Sequence[str]) -> int:
     if what in WHAT:
         rest = list(arguments)
         rest.remove(what)
+        if what == "car":
+            return calibrate_car(rest)
         if what == "camera":
             return calibrate_camera(rest, cell_path)
         return calibrate_board(rest) if what == "board" else _boxes(what, rest)
     made = parser(
         "calibrate",
-        f"Measure what belongs in a cell file: {', '.join(WHAT)}. Each has its own --help.",
-        EXAMPLES + CAMERA_EXAMPLES,
+        f"Measure what belongs in a cell file or a car file: {', '.join(WHAT)}. Each has its own --help.",
+        EXAMPLES + CAMERA_EXAMPLES + CAR_EXAMPLES,
         takes_settings=False,
     )
     parse(made, arguments)

@@ -22,11 +22,14 @@ WHAT = """\
 Say what works on this machine and what to install: Python, packages for each role, JAX and its device,
 OpenGL, memory, disk, ports. Ends with status 1 when practising in the twin cannot work.
 With --robot: what there is of an arm over ROS 2, how fast and how old its topics come, whether this computer
-may drive it, and what is missing; ends with status 1 when the robot cannot be driven."""
+may drive it, and what is missing; ends with status 1 when the robot cannot be driven.
+With --car: the seven traps of an F1TENTH car, in its file and in what its topics say; push or turn the car by hand
+meanwhile, or let it drive. Nothing is sent; ends with status 1 when the car cannot be driven."""
 EXAMPLES = """\
   robot-rl doctor
   robot-rl doctor --robot --domain 7
   robot-rl doctor --robot --cell my_cell.yaml --sign "Ada Lovelace"
+  robot-rl doctor --car my_car.yaml --wait 8
 """
 
 
@@ -34,18 +37,24 @@ def doctor(arguments: Sequence[str]) -> int:
     """Look at this machine, or at a robot."""
     made = parser("doctor", WHAT, EXAMPLES, takes_settings=False)
     made.add_argument("--robot", action="store_true", help="look at a robot and at what drives it")
+    made.add_argument("--car", default="", metavar="FILE", help="look at an RC car, whose file this is")
     made.add_argument("--cell", default="", metavar="FILE", help="with --robot: the cell file, or the name of a cell")
     made.add_argument("--move", action="store_true", help="with --robot: close and open the gripper too")
     made.add_argument("--sign", default="", metavar="NAME", help="with --robot: tick the operator's list and sign it")
-    made.add_argument("--json", action="store_true", help="with --robot: print JSON")
+    made.add_argument("--json", action="store_true", help="with --robot or --car: print JSON")
     add_where(made)
     options, rest = parse(made, arguments)
     no_settings(made, rest)
+    if options.car:
+        _refuse(options, ("robot", "cell", "move", "sign"), "--car looks at a car, and --{} belongs to an arm")
+        return _car(options)
     if options.robot:
         return _robot(options)
-    for name in ("cell", "move", "sign", "json", "domain"):
-        if getattr(options, name) not in (None, "", False):
-            raise ConfigError(f"--{name} belongs to --robot: robot-rl doctor --robot --{name} ...")
+    _refuse(
+        options,
+        ("cell", "move", "sign", "json", "domain"),
+        "--{0} belongs to --robot: robot-rl doctor --robot --{0} ...",
+    )
     from robot_rl.doctor import main
 
     return main()
@@ -70,6 +79,27 @@ def _robot(options: argparse.Namespace) -> int:
     _show(checks, verdict(checks))
     if options.sign:
         return _sign(cell, options.sign, checks)
+    return int(failed)
+
+
+def _refuse(options: argparse.Namespace, names: Sequence[str], sentence: str) -> None:
+    """Raise `ConfigError` for an option that does not belong here."""
+    for name in names:
+        if getattr(options, name) not in (None, "", False):
+            raise ConfigError(sentence.format(name))
+
+
+def _car(options: argparse.Namespace) -> int:
+    car = importlib.import_module("robot_rl_hardware.car.file").load_car(options.car)
+    traps = importlib.import_module("robot_rl_hardware.car.traps")
+    probe = importlib.import_module("robot_rl_hardware.ros.car_probe")
+    namespace, domain = where_of(options)
+    checks = traps.car_checks(probe.look("" if namespace == "/arm" else namespace, domain, options.wait), car)
+    failed = any(check.status == "fail" for check in checks)
+    if options.json:
+        say(json.dumps({"ok": not failed, "car": car.name, "checks": [_plain(c) for c in checks]}, indent=2))
+        return int(failed)
+    _show(checks, traps.verdict(checks))
     return int(failed)
 
 

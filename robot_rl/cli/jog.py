@@ -52,7 +52,7 @@ def watch(arguments: Sequence[str]) -> int:
 def add_where(made: argparse.ArgumentParser, waits: bool = True) -> None:
     """Add the options that say which arm is meant, and how long to look for it."""
     made.add_argument("--domain", type=int, metavar="N", help="ROS domain, 0 to 101 (ROS_DOMAIN_ID)")
-    made.add_argument("--namespace", default="/arm", metavar="NAME", help="of the arm node (/arm)")
+    made.add_argument("--namespace", default="/arm", metavar="NAME", help="of the arm node (/arm), or of a car's")
     if waits:
         made.add_argument("--wait", type=float, default=10.0, metavar="S", help="how long to look for its node (10)")
 

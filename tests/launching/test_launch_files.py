@@ -21,9 +21,15 @@ FILES = sorted((ROOT / "launch").glob("*.launch.py"))
 NAMES = [path.name.removesuffix(".launch.py") for path in FILES]
 ORDER = {
     "arm": ["arm"], "arm_twin": ["arm"], "cameras": ["camera"], "train": ["arm", "camera", "train"],
-    "run_policy": ["arm", "camera", "eval"],
+    "run_policy": ["arm", "camera", "eval"], "car": ["car"], "car_twin": ["car"],
 }  # fmt: skip
-NEEDED = {"arm": ["driver:=twin"], "run_policy": ["run:=demo"], "train": ["camera:=twin", "task:=reach"]}
+NEEDED = {
+    "arm": ["driver:=twin"],
+    "car": ["driver:=vesc", "car:=my_car.yaml"],
+    "car_twin": ["car:=my_car.yaml"],
+    "run_policy": ["run:=demo"],
+    "train": ["camera:=twin", "task:=reach"],
+}
 
 # Stands for the Python of `python:=`: tells its command line and waits until it is asked to end.
 FAKE = """#!/bin/sh

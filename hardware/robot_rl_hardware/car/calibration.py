@@ -26,6 +26,10 @@ PARTS = ("speed", "steering", "friction")
 _CALM_M_S2 = 2.5
 """Below this lateral acceleration tyres on any floor roll where they point."""
 _MOVING_M_S = 0.3
+_MOST_ANGLE_RAD = 0.7
+"""No car steers further."""
+_SETTLES_S = 0.6
+"""For so long after a slide a car may still turn as it slid."""
 _MOST_LATENCY_S = 0.3
 _GRID_S = 0.005
 _LEAST_SAMPLES = 50
@@ -196,8 +200,7 @@ class _Steering:
         from scipy.optimize import minimize_scalar
 
         self._recording, self._wheelbase_m = recording, wheelbase_m
-        speed, lateral = recording.speed_m_s, np.abs(recording.speed_m_s * recording.yaw_rate_rad_s)
-        self._calm = (np.abs(speed) > _MOVING_M_S) & (lateral < _CALM_M_S2)
+        self._calm = _rolls(recording, wheelbase_m)
         self._check()
 
         def best_lag(latency_s: float) -> tuple[float, float]:
@@ -258,6 +261,20 @@ class _Steering:
             return math.inf, math.inf, 0.0
         told = speed * np.tan(slope * servo + zero) / self._wheelbase_m
         return _rms(yaw_rate - told), 1.0 / float(slope), -float(zero / slope)
+
+
+def _rolls(recording: Recording, wheelbase_m: float) -> NDArray[np.bool_]:
+    """Return which samples (N,) are of wheels that roll where they point, now and for a while before.
+
+    A car that spins turns faster than any steering angle could make it, and its forward speed, which is small then,
+    would make it look calm.
+    """
+    speed, yaw_rate = recording.speed_m_s, recording.yaw_rate_rad_s
+    wild = np.abs(speed * yaw_rate) > _CALM_M_S2
+    wild |= np.abs(wheelbase_m * _smooth(yaw_rate, 5)) > math.tan(_MOST_ANGLE_RAD) * np.maximum(np.abs(speed), 0.1)
+    wild &= np.abs(_smooth(yaw_rate, 5)) > 0.5  # at a crawl noise alone looks like a turn
+    last_s = np.maximum.accumulate(np.where(wild, recording.time_s, -math.inf))
+    return (np.abs(speed) > _MOVING_M_S) & (recording.time_s - last_s > _SETTLES_S)
 
 
 def _friction(recording: Recording, steering: _Steering) -> tuple[float, float]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import dataclasses
 from pathlib import Path
 
-from robot_rl.cell_file import read_values
-from robot_rl.errors import ConfigError
+from robot_rl.cell_file import free_name, read_values
+from robot_rl.errors import ConfigError, StorageError
 from robot_rl.jsonl import write_text_atomic
 from robot_rl.typed import build
 from robot_rl_hardware.car.settings import NUMBERS, CarSettings
@@ -35,15 +35,24 @@ def load_car(path: Path | str) -> CarSettings:
         raise ConfigError(f"the car file {path}: {e}") from e
 
 
-def save_car(path: Path | str, car: CarSettings) -> None:
-    """Write a car, all or nothing.
+def save_car(path: Path | str, car: CarSettings) -> Path | None:
+    """Write a car, all or nothing, and return where the file that was there before is kept (None if there was none).
 
     Raises:
         StorageError: The disk refuses; what was there before is intact.
     """
     import yaml
 
+    path = Path(path)
     values = dataclasses.asdict(car)
     values["measured"] = list(car.measured)
     text = HEADER + yaml.safe_dump(values, sort_keys=False, default_flow_style=None, allow_unicode=True)
-    write_text_atomic(Path(path), text)
+    backup = None
+    try:
+        if path.exists():
+            backup = free_name(path)
+            write_text_atomic(backup, path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as e:
+        raise StorageError(f"could not keep a copy of {path}: {e}; nothing was changed") from e
+    write_text_atomic(path, text)
+    return backup

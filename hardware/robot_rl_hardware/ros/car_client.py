@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from robot_rl.car import CarCommand, CarExecuted, CarReset, CarState
 from robot_rl.errors import ConfigError, RobotError
 from robot_rl.timing import LoopTimer
+from robot_rl_hardware.car.settings import NUMBERS, CarSettings
 from robot_rl_hardware.ros import messages, qos
 from robot_rl_hardware.ros.car_feed import Answer, CarFeed
 from robot_rl_hardware.ros.car_receiver import rolling_m_s
@@ -141,6 +142,17 @@ class RosCar:
         rivals = self._node.count_publishers("cmd_vel") - 1
         if rivals > 0:
             log.warning("%d other program(s) can command the car at %s too; only one should", rivals, self.where)
+
+    def check_file(self, car: CarSettings) -> None:
+        """Raise `ConfigError` unless the car's node drives by the same car file: its limits and conversions."""
+        theirs = self.feed.status()[0].get("car")
+        theirs = theirs if isinstance(theirs, dict) else {}
+        differ = [name for name in NUMBERS if not math.isclose(float(theirs.get(name, "nan")), getattr(car, name))]
+        if differ:
+            raise ConfigError(
+                f"the car's node at {self.where} drives by another car file: {', '.join(differ)} differ. Start both "
+                "with the same car=..."
+            )
 
     @property
     def _node(self) -> Any:
