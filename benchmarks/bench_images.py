@@ -13,6 +13,7 @@ import argparse
 import dataclasses
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
@@ -101,11 +102,25 @@ class Course:
         self._agent = Agent(spec, ACTION, config)
         self._state, self._rng = self._agent.init(0), np.random.default_rng(1)
 
+    def compile(self) -> None:
+        """Do what is done once: trace and compile, for as few pictures as that takes."""
+        groups = GROUP if self._encode is None else 1
+        if self._encode is not None:
+            np.asarray(self._encode(np.zeros((CHUNK, SIZE, SIZE, 3), np.uint8)))
+        batches = self.replay.sample_groups(self._rng, groups, self._batch)
+        if self._encode is not None:
+            made = np.zeros((groups, self._batch, *self._trunk.output), np.uint8)
+            batches = {k: made if "image/" in k else v for k, v in batches.items()}
+        self._learn(batches)
+
     def update(self, groups: int = GROUP) -> None:
         """Do one call of updates and wait for it."""
         batches = self.replay.sample_groups(self._rng, groups, self._batch)
         if self._encode is not None:
             batches = {k: self._features(v) if "image/" in k else v for k, v in batches.items()}
+        self._learn(batches)
+
+    def _learn(self, batches: dict[str, Any]) -> None:
         self._state, _ = self._agent.update(self._state, batches, {"bc_weight": 1.0})
         self._jax.block_until_ready(self._state)
 
@@ -145,10 +160,8 @@ def measure(config: AgentConfig, trunk: Trunk, rounds: int, encodes: int) -> dic
         "encoding": Course(replay_of(5, ImageField(height=SIZE, width=SIZE)), config, trunk),
     }
     seconds: dict[str, list[float]] = {name: [] for name in courses}
-    for name in ("state", "cached"):
-        courses[name].update()
-    if encodes:
-        courses["encoding"].update(1)  # compiles
+    for name in ("state", "cached", "encoding") if encodes else ("state", "cached"):
+        courses[name].compile()
     for i in range(rounds):
         for name in ("state", "cached"):
             seconds[name].append(timed(courses[name].update) / GROUP)

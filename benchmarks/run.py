@@ -17,7 +17,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-NAMES = ("learner", "env", "controller", "replay", "transport", "fci")
+NAMES = ("learner", "images", "env", "controller", "replay", "transport", "fci")
 LATEST = Path(__file__).parent / "latest.json"
 
 

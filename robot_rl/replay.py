@@ -179,7 +179,11 @@ class Replay:
         out["reward"][:, first:stop] = reward
         out["discount"][:, first:stop] = discount
         out["demo"][:, first:stop] = self._demo[rows]
-        gathers = [("state", self._state, rows), ("action", self._action, rows), ("next_state", self._state, next_rows)]
+        gathers: list[tuple[str, NDArray[Any], Rows]] = [
+            ("state", self._state, rows),
+            ("action", self._action, rows),
+            ("next_state", self._state, next_rows),
+        ]
         for name, frames in self._images.items():
             camera = self.observation_spec.images[name]
             for key, where in ((f"image/{name}", rows), (f"next_image/{name}", next_rows)):

@@ -68,7 +68,7 @@ def test_a_learner_refuses_the_features_of_another_encoder(tmp_path: Path) -> No
         specs.append((env.observation_spec, env.task.action_spec))
         if seed == 0:
             made = record(env, env.task.expert(settings.expert.make()), 1, 0)
-            save(tmp_path / "demos", made, *specs[0], "pick_cube")
+            save(tmp_path / "demos", made, env.observation_spec, env.task.action_spec, "pick_cube")
         env.close()
     load(tmp_path / "demos", *specs[0])
     with pytest.raises(CheckpointError, match=r"image front encoder small/0{11}1, the demonstrations have small/0{12}"):
