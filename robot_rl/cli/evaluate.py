@@ -53,6 +53,8 @@ def evaluate(arguments: Sequence[str]) -> int:
                 folder, env, options.policy, options.episodes, options.seed, env.task.max_steps * period_s(env),
                 stopping, options.video, options.label,
             )  # fmt: skip
+            if options.policy == "final":
+                train.show_evidence(folder, env)
         finally:
             env.close()
     say(f"{options.policy} policy of {folder}: {summary.sentence()}")
