@@ -254,10 +254,7 @@ def _conclude(
     if config.clone_episodes and clone.is_file() and settings.algorithm != "bc":
         summary = evaluate_run(folder, env, "clone", config.clone_episodes, config.seed, limit_s, stopping)
         say(f"cloned start: {summary.sentence()}")
-    evidence = getattr(env.task, "evidence", None)
-    if evidence is not None:  # a task's own way to show what was learnt
-        path = folder / "checkpoints" / POLICIES["final"]
-        evidence(env, load_policy(path, env.observation_spec, env.task.action_spec), folder)
+    show_evidence(folder, env)
     seconds["evaluation"] = time.monotonic() - began_s
     demos = read_json(folder / "demos" / "demos.json")
     judged = {"practice": judged_summary(read_jsonl(folder / "episodes.jsonl"))}
@@ -281,6 +278,15 @@ def _conclude(
         "seconds": {name: round(value, 2) for name, value in seconds.items()},
     }
     write_json_atomic(folder / "summary.json", outcome.facts)
+
+
+def show_evidence(folder: Path, env: RobotEnv) -> None:
+    """Let a task that has a way of its own to show what was learnt, such as a race, do so in the run's folder."""
+    evidence = getattr(env.task, "evidence", None)
+    if evidence is not None:
+        recall(env, folder)
+        path = folder / "checkpoints" / POLICIES["final"]
+        evidence(env, load_policy(path, env.observation_spec, env.task.action_spec), folder)
 
 
 def evaluate_run(

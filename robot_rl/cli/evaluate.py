@@ -64,6 +64,8 @@ def evaluate(arguments: Sequence[str]) -> int:
                 folder, env, which, options.episodes, options.seed, env.task.max_steps * period_s(env),
                 stopping, options.video, options.label, exported,
             )  # fmt: skip
+            if options.policy == "final":
+                train.show_evidence(folder, env)
         finally:
             env.close()
     say(f"{which} policy of {folder}: {summary.sentence()}")
