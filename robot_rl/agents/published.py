@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -54,7 +54,7 @@ def answers(
         name: {part: jnp.asarray(weights[f"eye/{name}/{part}"]) for part in ("masks", "w", "vectors")}
         for name in features
     }
-    eye = {}
+    eye: dict[str, Any] = {}
     if heads:
         _, eye["eye_masks"], eye["eye_width"] = next(iter(heads.values()))["w"].shape
     actor = Actor(

@@ -116,7 +116,8 @@ def practised_pictures(env: RobotEnv, policy: Any, count: int, seed: int) -> Obs
         observation, _ = env.reset(seed=seed)
         seed += 1
         for _ in range(min(25, count - len(seen))):
-            seen.append(dict(env.shown(observation)))
+            shown: Any = env.shown(observation)
+            seen.append(dict(shown))
             observation, _, terminated, truncated, _ = env.step(policy.act(observation))
             if terminated or truncated:
                 break
