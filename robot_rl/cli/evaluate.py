@@ -58,7 +58,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     which = options.policy if exported is None else "exported"
     chosen = config.compose_run(folder, settings, options.config_dir).settings()
     with stop_on_signals() as stopping, page(folder, chosen.view, say):
-        env = make_env(chosen)
+        env = make_env(chosen, encode=exported is None)  # an exported program reads pictures itself
         try:
             summary = train.evaluate_run(
                 folder, env, which, options.episodes, options.seed, env.task.max_steps * period_s(env),

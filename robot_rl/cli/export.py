@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_rl.cli.common import parse, parser, say
 from robot_rl.errors import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from robot_rl.encoders.program import Trunk
+    from robot_rl.evaluate import SavedPolicy
+    from robot_rl.export.recorded import Observations
+    from robot_rl.settings import Settings
+    from robot_rl.specs import ActionSpec
 
 EXAMPLES = """\
   robot-rl export latest
@@ -44,10 +53,9 @@ def export(arguments: Sequence[str]) -> int:
             f"there is no policy '{options.policy}'; allowed: {', '.join(POLICIES)}.{nearest(options.policy, POLICIES)}"
         )
     from robot_rl import config
+    from robot_rl.build import observed
     from robot_rl.evaluate import read_policy
     from robot_rl.export.description import Origin
-    from robot_rl.export.parity import OBSERVATIONS
-    from robot_rl.export.recorded import recorded_states
     from robot_rl.export.writer import export_policy
     from robot_rl.jsonl import read_json
     from robot_rl.runs import resolve_run
@@ -58,14 +66,16 @@ def export(arguments: Sequence[str]) -> int:
     check_installed(options.format)
     chosen = config.compose_run(folder, settings, options.config_dir).settings()
     task = chosen.task.make()
-    saved = read_policy(path, task.observation_spec, task.action_spec)
+    observation_spec = observed(chosen, task)
+    saved = read_policy(path, observation_spec, task.action_spec)
+    trunk, observations = _seen(folder, chosen, saved, task.action_spec)
     done = export_policy(
         Path(options.to) if options.to else folder / f"export-{options.format}",
         options.format,
         saved.observation_spec,
         task.action_spec,
         saved.weights,
-        recorded_states(folder, saved.observation_spec, OBSERVATIONS),
+        observations,
         Origin(
             task=task.name,
             control_hz=float(chosen.robot.settings.get("control_hz") or task.control_hz),
@@ -75,10 +85,40 @@ def export(arguments: Sequence[str]) -> int:
             sampled=saved.sampled,
             run_commit=read_json(folder / "run.json").get("commit"),
         ),
+        trunk,
     )
     say(
         f"{options.policy} policy of {folder}: {done.folder}, {done.size_bytes / 1e6:.2f} MB; differs from "
-        f"the learner's network by at most {done.deviation:.1e} on {done.observations} recorded observations"
+        f"the learner's network by at most {done.deviation:.1e} on {done.observations}"
     )
     say(f"try it    python {done.folder / 'run_policy.py'}")
     return 0
+
+
+def _seen(
+    folder: Path, chosen: Settings, saved: SavedPolicy, action_spec: ActionSpec
+) -> tuple[Trunk | None, Observations]:
+    """Return the encoder of a policy that sees, and observations of its run."""
+    from robot_rl.build import images_of, make_env
+    from robot_rl.export.parity import OBSERVATIONS
+    from robot_rl.export.recorded import practised_pictures, recorded_pictures, recorded_states
+    from robot_rl.specs import FeatureField
+
+    spec = saved.observation_spec
+    if not any(isinstance(camera, FeatureField) for camera in spec.images.values()):
+        return None, recorded_states(folder, spec, OBSERVATIONS)
+    from robot_rl.encoders.convert import find_trunk
+    from robot_rl.evaluate import FIRST_SEED
+    from robot_rl.policy import NumpyPolicy
+
+    pictures = images_of(chosen)
+    trunk = find_trunk(chosen.obs.encoder, next(iter(pictures.values())).height)
+    recorded = recorded_pictures(folder, dataclasses.replace(spec, images=pictures), action_spec, OBSERVATIONS)
+    if recorded is not None:
+        return trunk, recorded
+    env = make_env(chosen)
+    try:
+        policy = NumpyPolicy(env.observation_spec, action_spec, saved.weights)
+        return trunk, practised_pictures(env, policy, OBSERVATIONS, FIRST_SEED - OBSERVATIONS)
+    finally:
+        env.close()

@@ -36,15 +36,20 @@ def output_names(action_spec: ActionSpec) -> list[str]:
 
 
 def policy_module(
-    observation_spec: ObservationSpec, action_spec: ActionSpec, weights: Mapping[str, NDArray[np.float32]]
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    weights: Mapping[str, NDArray[np.float32]],
+    eyes: Any = None,
 ) -> Any:
     """Return an `nn.Module` that acts as `robot_rl.policy.NumpyPolicy` does with the same weights.
 
-    Its `forward` takes the (S,) float32 state in physical units and returns a tuple, as `output_names` says.
+    Its `forward` takes the (S,) float32 state in physical units, then what `eyes` takes, and returns a tuple, as
+    `output_names` says.
 
     Args:
         observation_spec, action_spec: What the policy reads and gives.
         weights: As `Agent.policy` gives them, checked by `NumpyPolicy` before.
+        eyes: Turns pictures into what the network reads beside the state (`robot_rl.export.eyes`).
 
     Raises:
         MissingDependency: torch is not installed.
@@ -59,17 +64,21 @@ def policy_module(
     class PolicyModule(torch.nn.Module):
         def __init__(self) -> None:
             super().__init__()
+            self.eyes = eyes
             constants = {
                 "offset": observation_spec.offset,
                 "inverse_scale": (1.0 / observation_spec.scale).astype(np.float32),
-                "joint_values": action_spec.joint_values,
             }
+            if k > 1:
+                constants["joint_values"] = action_spec.joint_values
             for name, value in {**constants, **weights}.items():
-                if name not in ("activation", "std_bounds"):
-                    self.register_buffer(name, torch.from_numpy(np.array(value, np.float32)))
+                if name not in ("activation", "std_bounds") and not name.startswith("eye/"):
+                    self.register_buffer(name, torch.tensor(np.asarray(value, np.float32)))
 
-        def forward(self, state: Any) -> tuple[Any, ...]:
+        def forward(self, state: Any, *pictures: Any) -> tuple[Any, ...]:
             x = (state - self.offset) * self.inverse_scale
+            if pictures:
+                x = torch.cat([x, self.eyes(*pictures)])
             for i in range(count):
                 x = x @ getattr(self, f"w{i}")
                 if norm:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -12,6 +13,7 @@ from robot_rl.errors import ExportError, MissingDependency
 from robot_rl.policy import NumpyPolicy
 from robot_rl.specs import ActionSpec, ObservationSpec
 
+NO_FEATURES: Mapping[str, NDArray[np.uint8]] = MappingProxyType({})
 TOLERANCE = 1e-4
 """Largest difference of an action entry, a standard deviation or a choice's probability that an export may show."""
 OBSERVATIONS = 100
@@ -22,8 +24,15 @@ def reference(
     action_spec: ActionSpec,
     weights: Mapping[str, NDArray[np.float32]],
     states: NDArray[np.float32],
+    features: Mapping[str, NDArray[np.uint8]] = NO_FEATURES,
 ) -> dict[str, NDArray[np.float32]]:
-    """Return what the learner's network (JAX) says of (n, S) states, as `examples.npz` keeps it beside them.
+    """Return what the learner's network (JAX) says of n observations, as `examples.npz` keeps it beside them.
+
+    Args:
+        observation_spec, action_spec: What the policy reads and gives.
+        weights: As `Agent.policy` gives them.
+        states: (n, S) in physical units.
+        features: By camera (n, height, width, channels), as a frozen encoder stores them.
 
     Returns:
         "state" (n, S), "action" (n, A) the mode, and where the task has such entries "std" (n, C) before tanh and
@@ -38,7 +47,7 @@ def reference(
         raise MissingDependency(
             str(e.name), "comparing an export with the learner", "pip install 'robot-rl[learner]'"
         ) from e
-    told = answers(observation_spec, action_spec, weights, states)
+    told = answers(observation_spec, action_spec, weights, states, features)
     chosen = action_spec.joint_values[told.choice.argmax(axis=1)]
     out = {"state": states, "action": np.concatenate([told.mean, chosen], axis=1)}
     if action_spec.continuous_size:
@@ -87,11 +96,19 @@ def check(what: str, found: Mapping[str, float]) -> None:
 
 
 def numpy_answers(
-    observation_spec: ObservationSpec, action_spec: ActionSpec, weights: Mapping[str, Any], states: NDArray[np.float32]
+    observation_spec: ObservationSpec,
+    action_spec: ActionSpec,
+    weights: Mapping[str, Any],
+    states: NDArray[np.float32],
+    features: Mapping[str, NDArray[np.uint8]] = NO_FEATURES,
 ) -> dict[str, NDArray[np.float32]]:
-    """Return the "action" (n, A) of the policy that actors run."""
+    """Return the "action" (n, A) of the policy that actors run; see `reference`."""
     policy = NumpyPolicy(observation_spec, action_spec, weights)
-    return {"action": np.stack([policy.act(state) for state in states])}
+    seen = [
+        {"state": state, **{name: stored[i][None] for name, stored in features.items()}}
+        for i, state in enumerate(states)
+    ]
+    return {"action": np.stack([policy.act(observation) for observation in seen])}
 
 
 def _largest(difference: NDArray[np.floating]) -> float:

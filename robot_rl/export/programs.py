@@ -50,7 +50,7 @@ def write_program(
         ExportError: torch cannot trace or write it.
     """
     torch = import_torch()
-    examples = tuple(torch.from_numpy(array) for _, array in inputs)
+    examples = tuple(torch.tensor(array) for _, array in inputs)
     try:
         with _quiet():
             program = torch.export.export(module, examples)

@@ -12,16 +12,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from robot_rl.encoders.encoder import Encoder, label
+from robot_rl.encoders.program import Trunk
 from robot_rl.errors import ConfigError, ExportError
 from robot_rl.export import run_policy
 from robot_rl.export.description import Origin, describe
+from robot_rl.export.eyes import eyes_module
 from robot_rl.export.module import output_names, policy_module
-from robot_rl.export.parity import OBSERVATIONS, TOLERANCE, check, deviations, numpy_answers, reference
+from robot_rl.export.parity import TOLERANCE, check, deviations, numpy_answers, reference
 from robot_rl.export.programs import FORMATS, OPSET, check_format, check_installed, write_program
+from robot_rl.export.recorded import Observations
 from robot_rl.export.run_policy import ExportedPolicy, PolicyError
 from robot_rl.formats.target import new_folder
 from robot_rl.jsonl import write_json_atomic
-from robot_rl.specs import ActionSpec, ObservationSpec
+from robot_rl.specs import ActionSpec, FeatureField, ImageField, ObservationSpec
 
 RUNNER = "run_policy.py"
 
@@ -32,13 +36,13 @@ class Exported:
 
     Attributes:
         folder: Where it lies.
-        observations: How many recorded observations it was compared on.
+        observations: How many observations it was compared on, and what they are.
         deviation: Largest difference of the program to the learner's network on them.
         size_bytes: Of the program.
     """
 
     folder: Path
-    observations: int
+    observations: str
     deviation: float
     size_bytes: int
 
@@ -49,8 +53,9 @@ def export_policy(
     observation_spec: ObservationSpec,
     action_spec: ActionSpec,
     weights: Mapping[str, NDArray[np.float32]],
-    states: NDArray[np.float32],
+    observations: Observations,
     origin: Origin,
+    trunk: Trunk | None = None,
 ) -> Exported:
     """Write a policy into a new folder, open it again by its own runner, and compare.
 
@@ -59,8 +64,9 @@ def export_policy(
         format_name: "onnx" or "torch".
         observation_spec, action_spec: What the policy reads and gives.
         weights: As `Agent.policy` gives them.
-        states: (n, S) recorded states, in physical units, to compare on.
+        observations: What a robot has seen, to compare on.
         origin: Where the policy comes from.
+        trunk: The frozen encoder, for a policy that reads features; the program then reads pictures.
 
     Raises:
         ConfigError: The format is unknown or the folder exists.
@@ -73,28 +79,37 @@ def export_policy(
         raise ConfigError(
             f"{folder} exists; an export is never written over another, give another --to or move it away"
         )
-    examples = reference(observation_spec, action_spec, weights, states)
-    found = {"numpy": deviations(examples, action_spec, numpy_answers(observation_spec, action_spec, weights, states))}
+    states, pictures = observations.states, observations.images
+    # Without an encoder no policy reads pictures, even if its task has some.
+    seen_spec, eyes, features = dataclasses.replace(observation_spec, images={}), None, {}
+    if trunk is not None:
+        seen_spec, eyes, features = _seeing(observation_spec, weights, pictures, trunk)
+    examples = reference(observation_spec, action_spec, weights, states, features)
+    acted = numpy_answers(observation_spec, action_spec, weights, states, features)
+    found = {"numpy": deviations(examples, action_spec, acted)}
     check("the policy that actors run", found["numpy"])
     with new_folder(folder, "an exported policy") as part:
         program = part / FORMATS[format_name]
-        module = policy_module(observation_spec, action_spec, weights)
-        write_program(format_name, module, [("state", states[0])], output_names(action_spec), program)
-        description = describe(origin, observation_spec, action_spec) | {
+        module = policy_module(observation_spec, action_spec, weights, eyes)
+        inputs = [("state", states[0]), *((name, shots[0]) for name, shots in pictures.items())]
+        write_program(format_name, module, inputs, output_names(action_spec), program)
+        description = describe(origin, seen_spec, action_spec) | {
+            "encoder": None if trunk is None else label(trunk.name, trunk.source),
             "format": format_name,
             "file": program.name,
             "sha256": hashlib.sha256(program.read_bytes()).hexdigest(),
             "opset": OPSET if format_name == "onnx" else None,
         }
-        np.savez_compressed(part / "examples.npz", **examples)  # pyright: ignore[reportArgumentType]
+        shots = {f"image.{name}": images for name, images in pictures.items()}
+        np.savez_compressed(part / "examples.npz", **examples, **shots)  # pyright: ignore[reportArgumentType]
         shutil.copyfile(run_policy.__file__, part / RUNNER)
         write_json_atomic(part / "policy.json", description)
-        found["program"] = deviations(examples, action_spec, _program_answers(part, states))
+        found["program"] = deviations(examples, action_spec, _program_answers(part, observations))
         check(f"the exported program ({format_name})", found["program"])
         description["parity"] = {
             "reference": "the learner's network, JAX",
             "observations": len(states),
-            "wanted": OBSERVATIONS,
+            "source": observations.source,
             "tolerance": TOLERANCE,
             "largest_difference": found,
         }
@@ -102,16 +117,35 @@ def export_policy(
         size_bytes = program.stat().st_size
     return Exported(
         folder=folder,
-        observations=len(states),
+        observations=f"{len(states)} {observations.source}",
         deviation=max(found["program"].values()),
         size_bytes=size_bytes,
     )
 
 
-def _program_answers(folder: Path, states: NDArray[np.float32]) -> dict[str, Any]:
+def _seeing(
+    observation_spec: ObservationSpec,
+    weights: Mapping[str, NDArray[np.float32]],
+    pictures: Mapping[str, NDArray[np.uint8]],
+    trunk: Trunk,
+) -> tuple[ObservationSpec, Any, dict[str, NDArray[np.uint8]]]:
+    """Return what the program is shown, its eyes, and the features that an actor's encoder makes of the pictures."""
+    cameras = {k: f for k, f in observation_spec.images.items() if isinstance(f, FeatureField)}
+    encoder = Encoder(trunk, views=1)
+    # All cameras of a moment at once, as practice does.
+    moments = [encoder.encode_centre(np.stack(shots)) for shots in zip(*pictures.values(), strict=True)]
+    features = {name: np.stack([moment[i] for moment in moments]) for i, name in enumerate(pictures)}
+    images = dict.fromkeys(cameras, ImageField(height=trunk.size, width=trunk.size))
+    return dataclasses.replace(observation_spec, images=images), eyes_module(cameras, weights, trunk), features
+
+
+def _program_answers(folder: Path, observations: Observations) -> dict[str, Any]:
     try:
         policy = ExportedPolicy(folder)
-        rows = [policy.outputs(state) for state in states]
+        rows = [
+            policy.outputs(state, {name: shots[i] for name, shots in observations.images.items()})
+            for i, state in enumerate(observations.states)
+        ]
     except PolicyError as e:
         raise ExportError(f"the exported program does not run: {e}") from e
     return {name: np.stack([row[name] for row in rows]) for name in rows[0]}

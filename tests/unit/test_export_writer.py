@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 import json
 import shutil
@@ -19,14 +20,14 @@ from robot_rl.export import programs
 from robot_rl.export.acting import ExportedActor
 from robot_rl.export.description import Origin, spec_of
 from robot_rl.export.module import policy_module
-from robot_rl.export.recorded import recorded_states
+from robot_rl.export.recorded import Observations, recorded_states
 from robot_rl.export.run_policy import ExportedPolicy, PolicyError, main
 from robot_rl.export.writer import export_policy
 from robot_rl.link import session_spec
 from robot_rl.messages import StepBlock
 from robot_rl.policy import NumpyPolicy
 from robot_rl.replay_log import ReplayLog
-from robot_rl.specs import ActionSpec, ContinuousGroup, DiscreteGroup, ObservationSpec, StateField
+from robot_rl.specs import ActionSpec, ContinuousGroup, DiscreteGroup, ImageField, ObservationSpec, StateField
 
 OBSERVATION = ObservationSpec(
     state={
@@ -49,9 +50,11 @@ def write(folder: Path, format_name: str, **changes) -> Path:
         for name in ("onnx", "onnxscript", "onnxruntime"):
             pytest.importorskip(name)
     parts = {"weights": WEIGHTS, "states": STATES} | changes
-    done = export_policy(folder, format_name, OBSERVATION, ACTION, parts["weights"], parts["states"], ORIGIN)
+    done = export_policy(
+        folder, format_name, OBSERVATION, ACTION, parts["weights"], Observations(parts["states"], {}), ORIGIN
+    )
     assert done.folder == folder
-    assert done.observations == len(STATES)
+    assert done.observations == "30 recorded observations"
     assert 0.0 < done.deviation < 1e-4
     return folder
 
@@ -164,13 +167,26 @@ def test_an_export_of_another_task_does_not_act_in_this_one(onnx: Path) -> None:
 
 
 def test_an_export_that_differs_leaves_nothing(tmp_path: Path, monkeypatch) -> None:
-    def wrong(observation_spec, action_spec, weights):
+    def wrong(observation_spec, action_spec, weights, eyes):
+        assert eyes is None
         return policy_module(observation_spec, action_spec, weights | {"bias": weights["bias"] + np.float32(1e-3)})
 
     monkeypatch.setattr("robot_rl.export.writer.policy_module", wrong)
     with pytest.raises(ExportError, match=r"the exported program \(torch\) differs .*Nothing was exported"):
         write(tmp_path / "out", "torch")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_pictures_that_no_policy_reads_are_not_asked_for(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    pictured = dataclasses.replace(OBSERVATION, images={"front": ImageField(height=8, width=8)})
+    shown = Observations(STATES, {})
+    export_policy(tmp_path / "out", "torch", pictured, ACTION, WEIGHTS, shown, ORIGIN)
+    assert ExportedPolicy(tmp_path / "out").description["images"] == []
+    action = ExportedActor(tmp_path / "out", pictured, ACTION).act(
+        {"state": STATES[0], "front": np.zeros((8, 8, 3), np.uint8)}
+    )
+    np.testing.assert_allclose(action, NumpyPolicy(OBSERVATION, ACTION, WEIGHTS).act(STATES[0]), atol=1e-5)
 
 
 def test_nothing_is_written_over(tmp_path: Path) -> None:
@@ -204,12 +220,12 @@ def test_recorded_states_are_drawn_from_all_of_a_run(tmp_path: Path) -> None:
         with ReplayLog(tmp_path / name) as log:
             for i, begin in enumerate(range(0, len(part), 20)):
                 log.append(STREAM, i + 1, block_of(part[begin : begin + 20]))
-    drawn = recorded_states(tmp_path, OBSERVATION, 100)
-    np.testing.assert_array_equal(drawn, recorded_states(tmp_path, OBSERVATION, 100))
+    drawn = recorded_states(tmp_path, OBSERVATION, 100).states
+    np.testing.assert_array_equal(drawn, recorded_states(tmp_path, OBSERVATION, 100).states)
     places = [int(np.flatnonzero((states == row).all(axis=1))[0]) for row in drawn]
     assert len(set(places)) == 100
     assert 10 <= sum(place < 100 for place in places) <= 40, "a quarter of all is demonstrated"
-    assert len(recorded_states(tmp_path, OBSERVATION, 1000)) == 400
+    assert len(recorded_states(tmp_path, OBSERVATION, 1000).states) == 400
     other = ObservationSpec(state={"p": OBSERVATION.state["p"]})
     with pytest.raises(ExportError, match=r"recorded states of shape \(5,\), its policy reads \(3,\)"):
         recorded_states(tmp_path, other, 10)

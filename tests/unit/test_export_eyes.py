@@ -1,0 +1,157 @@
+"""A policy that sees is exported with its encoder: pictures go in, and it acts as one that is given features."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from policies import random_states, random_weights
+from trunks import run_plainly, small_trunk
+
+from robot_rl.agents.config import AgentConfig
+from robot_rl.agents.rlpd import Agent
+from robot_rl.encoders.encoder import field_of
+from robot_rl.encoders.pictures import drawn_pictures
+from robot_rl.encoders.program import Trunk
+from robot_rl.errors import ExportError
+from robot_rl.export import parity
+from robot_rl.export.acting import ExportedActor
+from robot_rl.export.description import Origin
+from robot_rl.export.eyes import eyes_module
+from robot_rl.export.recorded import Observations, practised_pictures
+from robot_rl.export.run_policy import ExportedPolicy, PolicyError
+from robot_rl.export.writer import export_policy
+from robot_rl.specs import ActionSpec, ContinuousGroup, DiscreteGroup, ImageField, ObservationSpec, StateField
+
+TRUNK = small_trunk()
+CAMERAS = ("front", "wrist")
+SEEN = ObservationSpec(
+    state={"p": StateField(size=3, unit="m", scale=0.1, offset=(0.5, 0.0, 0.2))},
+    images=dict.fromkeys(CAMERAS, field_of(TRUNK, 5)),
+)
+PICTURED = dataclasses.replace(SEEN, images=dict.fromkeys(CAMERAS, ImageField(height=TRUNK.size, width=TRUNK.size)))
+ACTION = ActionSpec(
+    continuous={"move": ContinuousGroup(size=3, unit="m", scale=0.1)},
+    discrete={"grip": DiscreteGroup(choices=("open", "close"))},
+)
+COUNT = 12
+ORIGIN = Origin(task="made_up", control_hz=10.0, run="r", policy="final", version=7, sampled=False)
+
+
+def weights_of_an_agent(seed: int = 0) -> dict[str, np.ndarray]:
+    agent = Agent(SEEN, ACTION, AgentConfig(hidden=(32,), critics=2, eye_masks=3, eye_width=10))
+    rng = np.random.default_rng(seed)
+    weights = agent.policy(agent.init(seed))
+    fixed = ("activation", "std_bounds")
+    return {
+        k: v if k in fixed else (v + 0.2 * rng.standard_normal(v.shape)).astype(np.float32) for k, v in weights.items()
+    }
+
+
+def observations() -> Observations:
+    shots = drawn_pictures(TRUNK.size, 2 * COUNT)
+    return Observations(random_states(SEEN, COUNT), {"front": shots[:COUNT], "wrist": shots[COUNT:]})
+
+
+@pytest.fixture(scope="module")
+def torch():
+    return pytest.importorskip("torch")
+
+
+def test_the_trunk_is_the_program_that_it_says(torch) -> None:
+    eyes = eyes_module(SEEN.images, weights_of_an_agent(), TRUNK)
+    pictures = drawn_pictures(TRUNK.size, 6)
+    with torch.inference_mode():
+        found = eyes.stored(torch.from_numpy(pictures)).numpy()
+    wanted = np.stack([run_plainly(TRUNK, picture) for picture in pictures])
+    steps = (wanted - TRUNK.feature_mean) / TRUNK.feature_std
+    inside = np.abs(steps) < 5.9
+    assert inside.mean() > 0.9
+    assert np.abs(found - steps)[inside].max() < 0.5 * 12.0 / 255.0 + 1e-4, "beyond the half step of a byte"
+
+
+def test_features_of_another_shape_are_refused(torch) -> None:
+    other = dataclasses.replace(TRUNK, ops=TRUNK.ops[:4], feature_mean=np.zeros(8), feature_std=np.ones(8))
+    assert isinstance(other, Trunk)
+    with pytest.raises(ExportError, match=r"of the camera 'front', the trunk small makes .*obs.encoder"):
+        eyes_module(SEEN.images, weights_of_an_agent(), other)
+
+
+@pytest.mark.parametrize("format_name", ["torch", "onnx"])
+def test_pictures_go_in_and_the_learners_action_comes_out(format_name: str, tmp_path: Path) -> None:
+    for name in ("torch",) if format_name == "torch" else ("torch", "onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    weights, shown = weights_of_an_agent(), observations()
+    done = export_policy(tmp_path / "out", format_name, SEEN, ACTION, weights, shown, ORIGIN, TRUNK)
+    assert done.deviation <= parity.TOLERANCE
+    told = json.loads((tmp_path / "out" / "policy.json").read_text())
+    assert told["encoder"] == SEEN.images["front"].encoder
+    assert [c["name"] for c in told["images"]] == list(CAMERAS)
+    policy, actor = ExportedPolicy(tmp_path / "out"), ExportedActor(tmp_path / "out", PICTURED, ACTION)
+    with np.load(tmp_path / "out" / "examples.npz") as examples:
+        for i, state in enumerate(shown.states):
+            pictures = {name: shots[i] for name, shots in shown.images.items()}
+            action = policy.act(state, pictures)
+            np.testing.assert_allclose(action[:3], examples["action"][i, :3], atol=parity.TOLERANCE)
+            np.testing.assert_array_equal(actor.act({"state": state, **pictures}), action)
+    assert np.abs(policy.act(state, {**pictures, "wrist": 255 - pictures["wrist"]}) - action).max() > 1e-3
+    with pytest.raises(PolicyError, match=r"camera 'wrist' must give a uint8 RGB picture .*got none"):
+        policy.act(state, {"front": pictures["front"]})
+    with pytest.raises(PolicyError, match="got float64 of shape"):
+        policy.act(state, {**pictures, "front": pictures["front"] / 255.0})
+
+
+class _Seeing:
+    """Stands for an environment of pictures: its episodes end after nine steps."""
+
+    cameras, real_time, learning = CAMERAS, False, True
+
+    def __init__(self) -> None:
+        self.starts: list[int] = []
+        self._left = 0
+
+    def reset(self, *, seed: int):
+        self.starts.append(seed)
+        self._left = 9
+        return {"state": np.full(3, seed, np.float32)}, {}
+
+    def step(self, action):
+        self._left -= 1
+        return {"state": np.asarray(action, np.float32)}, 0.0, self._left == 0, False, {}
+
+    def shown(self, observation):
+        return {**observation, **{name: np.zeros((4, 4, 3), np.uint8) for name in CAMERAS}}
+
+
+class _Still:
+    def act(self, observation):
+        return observation["state"] + 1.0
+
+
+def test_a_twin_shows_what_the_policy_comes_to_see() -> None:
+    env = _Seeing()
+    shown = practised_pictures(env, _Still(), 20, seed=40)
+    assert shown.states.shape == (20, 3)
+    assert shown.images["wrist"].shape == (20, 4, 4, 3)
+    assert env.starts == [40, 41, 42]
+    np.testing.assert_array_equal(shown.states[:10, 0], [*range(40, 49), 41])
+
+
+def test_a_robot_is_not_moved_for_an_export() -> None:
+    env = _Seeing()
+    env.real_time = True
+    with pytest.raises(ExportError, match="does not move a robot"):
+        practised_pictures(env, _Still(), 20, seed=0)
+    assert env.starts == []
+
+
+def test_weights_of_the_state_alone_are_still_compared() -> None:
+    plain = dataclasses.replace(SEEN, images={})
+    weights = random_weights(plain, ACTION)
+    states = random_states(plain, 5)
+    examples = parity.reference(plain, ACTION, weights, states)
+    acted = parity.numpy_answers(plain, ACTION, weights, states)
+    parity.check("the policy", parity.deviations(examples, ACTION, acted))
