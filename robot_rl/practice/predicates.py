@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Protocol, cast, runtime_checkable
 
 from robot_rl.errors import ConfigError, nearest
 from robot_rl.robot import RobotState
@@ -75,7 +75,7 @@ def predicate(given: str | Target, task: Task, where: str) -> Predicate:
         made: Any = given.make(task)
         if not callable(made):
             raise ConfigError(f"{where}._target_ is '{given.path}', which makes no callable, so it is no predicate")
-        return made
+        return cast(Predicate, made)
     offered: dict[str, Callable[[RobotState], bool]] = {
         ALWAYS: lambda state: True,
         NEVER: lambda state: False,

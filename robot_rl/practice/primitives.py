@@ -99,11 +99,14 @@ class Primitives:
         quat = facing(self.robot.observe().quat_BE, quat_BO, quarter_turns)
         above = p_BO + np.array([0.0, 0.0, self.config.clearance_m])
         done = self.retreat()
-        for name, p in (("above", above), ("down", p_BO)):
-            if done.reached:
-                done = joined(done, self.move(name, p, quat, close=False))
         if done.reached:
-            done = joined(done, self.close())
+            done = joined(done, self.move("above", above, quat, close=False))
+        if done.reached:
+            done = joined(done, self.move("down", p_BO, quat, close=False))
+        if done.reached or done.result == "timed out":
+            # Fingers that stand on something beside the object may still be around its upper half.
+            closed = joined(done, self.close())
+            done = closed if done.reached or closed.reached else changed(closed, done.result, done.reason)
         if done.reached:
             done = joined(done, self.move("up", above, quat, close=True))
         if done.reached and not self.holds(self.robot.observe()):
@@ -121,18 +124,19 @@ class Primitives:
         way *= min(1.0, DRAG_M / max(float(np.linalg.norm(way)), 1e-9))
         # Not on its middle: on the far side the hand would meet whatever the object leans on.
         at = p_BO + OFF_CENTRE * way
+        done = self.retreat()  # nothing must be left in the hand
         quat = self.robot.observe().quat_BE
-        done = self._fingers("drag", close=True)
+        if done.reached:
+            done = joined(done, self._fingers("close", close=True))
         above = at + np.array([0.0, 0.0, self.config.clearance_m])
-        for name, p, contact in (("up", _high(self.robot.observe().p_BE), False), ("above", above, False),
-                                 ("press", at, True)):  # fmt: skip
+        for name, p, contact in (("above", above, False), ("press", at, True)):
             if done.reached:
                 done = joined(done, self.move(name, p, quat, close=True, until_contact=contact))
         if done.reached:
             pressed = self.robot.observe().p_BE + way - np.array([0.0, 0.0, PRESS_M])
             pulled = self.move("pull", pressed, quat, close=True, timeout_s=DRAG_S)
             done = joined(joined(done, pulled), self.lift())
-        return done
+        return changed(done, done.result, done.reason, motion="drag")
 
     def place(self, p_BO: Vector) -> Outcome:
         """Carry what is held to above a place, lower it until it stands, let it go, and lift the hand.
@@ -221,14 +225,16 @@ class Primitives:
 def facing(quat_BE: Vector, quat_BO: Vector, quarter_turns: int = 0) -> Vector:
     """Return the downward orientation of the tool whose fingers face an object's upright sides.
 
-    Of the four equivalent ones, that which turns the least from where the tool is, and then by right angles.
+    Of the four equivalent ones, that which turns the least from where the tool is; and then by right angles, an odd
+    number of them the way that leads back towards home, for beyond a right angle the wrist comes near its limit.
     """
     m, tool = quat_to_matrix(quat_BO), quat_to_matrix(quat_BE)
     level = int(np.argmin(np.abs(m[2])))  # whichever of its sides the object lies on
     yaw = math.atan2(m[1, level], m[0, level])
     now = math.atan2(tool[1, 0], tool[0, 0])
     turn = (yaw - now + np.pi / 4) % (np.pi / 2) - np.pi / 4
-    wanted = now + turn + 0.5 * np.pi * quarter_turns
+    wanted = now + turn
+    wanted += 0.5 * np.pi * quarter_turns * (-1.0 if quarter_turns % 2 and wanted > 0.0 else 1.0)
     wanted = math.atan2(math.sin(wanted), math.cos(wanted))
     down = np.array([0.0, 1.0, 0.0, 0.0])
     return quat_mul(np.array([math.cos(0.5 * wanted), 0.0, 0.0, math.sin(0.5 * wanted)]), down)
