@@ -75,6 +75,13 @@ class TwinPlant:
             current_motor_a=math.copysign(1.0, gain) * self.state.current_a,
         )  # fmt: skip
 
+    def true_pose(self) -> tuple[float, float, float]:
+        """Return where the twin really is: x, y [m], yaw [rad]; what its sensors say where it keeps no truth."""
+        assert self.state is not None  # nothing is asked before a reset
+        truth = getattr(self._twin, "truth", None)
+        at = truth() if callable(truth) else self.state
+        return float(at.p_WC[0]), float(at.p_WC[1]), float(at.yaw_rad)
+
     def close(self) -> None:
         """End the twin."""
         self._twin.close()
