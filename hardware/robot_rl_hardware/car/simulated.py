@@ -64,6 +64,11 @@ class SimulatedVesc:
         """What is driven, for people."""
         return "the twin"
 
+    @property
+    def stopping_s(self) -> float:
+        """Monotonic time at which the twin was first told to stop; nan while it drives."""
+        return self._pilot.stopping_s
+
     def connect(self) -> None:
         """Build the twin and let time pass from now on. Returns once it stands where it begins."""
         if self._thread:
