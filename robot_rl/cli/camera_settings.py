@@ -21,8 +21,8 @@ def hardware(module: str) -> Any:
     return importlib.import_module(f"robot_rl_hardware.{module}")
 
 
-def compose_cameras(settings: Sequence[str], config_dirs: Sequence[str]) -> Composed:
-    """Return the configuration of a camera node for `name=value` settings."""
+def compose_cameras(settings: Sequence[str], config_dirs: Sequence[str], primary: str = "camera_node") -> Composed:
+    """Return the configuration of a camera node for `name=value` settings; `primary` is the YAML to begin with."""
     from hydra.core.config_store import ConfigStore
 
     from robot_rl.config import compose
@@ -42,7 +42,7 @@ def compose_cameras(settings: Sequence[str], config_dirs: Sequence[str]) -> Comp
         elif field.default_factory is not dataclasses.MISSING:
             defaults[field.name] = field.default_factory()
     ConfigStore.instance().store("defaults_of_camera", node=defaults, group="camera")
-    return compose(settings, "camera_node", config_dirs)
+    return compose(settings, primary, config_dirs)
 
 
 def cameras_of(composed: Composed, settings: Sequence[str], replace: bool = False) -> dict[str, Any]:

@@ -28,8 +28,12 @@ def node_camera(arguments: Sequence[str]) -> int:
         "What follows --ros-args goes to ROS.",
         "  robot-rl node camera camera=twin names=[front,wrist] task=pick_cube\n"
         "  robot-rl node camera camera=opencv camera.device=/dev/video0 names=[front]\n"
-        "  robot-rl node camera cell=my_cell.yaml",
+        "  robot-rl node camera cell=my_cell.yaml\n"
+        "  robot-rl node camera --car camera=twin scene.course=oval",
         SETTINGS,
+    )
+    made.add_argument(
+        "--car", action="store_true", help="the twin's cameras are those of a car; node.car, scene.course"
     )
     made.add_argument("--domain", type=int, default=None, metavar="N", help="ROS domain (ROS_DOMAIN_ID)")
     ours, ros_arguments = split_ros(arguments)
@@ -40,12 +44,12 @@ def node_camera(arguments: Sequence[str]) -> int:
 
         nodes = hardware("ros.camera_node")
         logging.getLogger("robot_rl_hardware").setLevel(logging.INFO)
-        composed = compose_cameras(settings, options.config_dir)
+        composed = compose_cameras(settings, options.config_dir, "car_camera_node" if options.car else "camera_node")
         values = {**composed.values["node"], "domain": options.domain, "ros_arguments": ros_arguments}
         cameras = cameras_of(composed, settings)
         scene = target_of(composed.values["scene"], "scene")
-        task = target_of(composed.values["task"], "task").make()
+        looked_at = () if options.car else (target_of(composed.values["task"], "task").make(),)
         nodes.run_camera_node(
-            cameras, build(nodes.CameraNodeSettings, values, "node"), stopping, lambda: scene.make(task), say
+            cameras, build(nodes.CameraNodeSettings, values, "node"), stopping, lambda: scene.make(*looked_at), say
         )
     return 0

@@ -41,7 +41,10 @@ def node_car(arguments: Sequence[str]) -> int:
     nodes, environment = hardware("ros.car_node"), hardware("ros.environment")
     environment.domain_of(options.domain)
     environment.prepare()
-    composed = compose(of_cars(settings), "car_node", options.config_dir)
+    try:
+        composed = compose(of_cars(settings), "car_node", options.config_dir)
+    except ConfigError as e:
+        raise ConfigError(str(e).replace("car_driver", "driver")) from e
     values = {
         **composed.values["node"], "namespace": options.namespace, "domain": options.domain,
         "ros_arguments": ros_arguments,

@@ -81,6 +81,30 @@ def test_whatever_falls_silent_stops_the_car_in_time_and_coming_back_is_not_enou
     assert rig.run(2).drives
 
 
+@pytest.mark.parametrize("source", ["policy", "link", "localisation", "deadman", "life"])
+def test_it_tells_what_stopped_it_and_when_that_was_heard_of_last(source: str) -> None:
+    rig = Rig().driving()
+    assert rig.dog.stopped is None
+    last_s = rig.now_s
+    rig.on.remove(source)
+    rig.run(50)
+    stopped = rig.dog.stopped
+    assert stopped is not None
+    assert stopped.name == ("deadman" if source == "life" else source)
+    # A pad that is stuck showed something new once more: what it then repeats.
+    assert stopped.last_s == pytest.approx(last_s + (PERIOD_S if source == "life" else 0.0))
+    assert stopped.number == 1
+    assert stopped.reason in rig.said[-1]
+
+
+def test_a_let_go_counts_from_the_sample_that_says_so() -> None:
+    rig = Rig().driving()
+    rig.held = False
+    rig.run(1)
+    assert rig.dog.stopped is not None
+    assert (rig.dog.stopped.name, rig.dog.stopped.last_s) == ("deadman", rig.now_s)
+
+
 def test_letting_go_stops_at_once_and_nothing_resumes_by_itself() -> None:
     rig = Rig().driving()
     rig.held = False

@@ -110,6 +110,7 @@ def test_time_passes_while_it_is_commanded_and_a_reading_is_a_copy(rig: Rig) -> 
 
 def test_it_goes_forward_and_to_the_left(rig: Rig) -> None:
     """As long as it takes on a machine that stops it now and then for being busy."""
+    executed = None
     for _ in range(10):
         before, state = rig.begin(), None
         for _ in range(30):
@@ -126,10 +127,11 @@ def test_it_goes_forward_and_to_the_left(rig: Rig) -> None:
             assert math.remainder(state.yaw_rad - before.yaw_rad, math.tau) > 0.2
             assert state.steering_rad == pytest.approx(0.2, abs=0.01)
             return
-    pytest.fail(f"it never drove for a second and a half: {executed.reason}")
+    pytest.fail(f"it never drove for a second and a half: {executed}")
 
 
 def test_what_is_beyond_the_limits_is_cut_and_named(rig: Rig) -> None:
+    executed = None
     for _ in range(10):
         rig.begin()
         executed = rig.car.command(CarCommand(1.0, 50.0))
@@ -138,7 +140,7 @@ def test_what_is_beyond_the_limits_is_cut_and_named(rig: Rig) -> None:
             assert executed.speed_m_s == F1TENTH.max_speed_m_s
             assert 0.2 < executed.steering_rad < 0.5
             return
-    pytest.fail(f"it was never allowed to drive: {executed.reason}")
+    pytest.fail(f"it was never allowed to drive: {executed}")
 
 
 @pytest.mark.parametrize("command", [CarCommand(math.nan, 1.0), CarCommand(0.0, math.inf)])

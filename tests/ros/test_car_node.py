@@ -155,6 +155,8 @@ def test_a_vesc_that_falls_silent_is_told_in_the_status(driver: Driver) -> None:
     wait_for(driver.stands, "the car stands")
     wait_for(lambda: not driver.status["drives"] and driver.status["age_s"] > 0.5, "the status tells the silence")
     assert driver.status["reason"].startswith("the car's VESC is ")
+    assert driver.status["stops"] > 0
+    assert driver.status["stop_after_s"] > 0.0
 
 
 def test_commands_that_are_old_when_they_come_are_not_followed(driver: Driver) -> None:

@@ -43,7 +43,7 @@ class SimulatedVesc:
         self._change = threading.Condition()  # guards the pilot and what was read
         self._steering, self._heard_s = 0.0, -math.inf
         self._state: CarState | None = None
-        self._values = vm.MotorValues()
+        self._values, self._true = vm.MotorValues(), (0.0, 0.0, 0.0)
         self._place: CarReset | None = None
         self._ending, self._gone = False, ""
         self._thread: threading.Thread | None = None
@@ -63,6 +63,11 @@ class SimulatedVesc:
     def what(self) -> str:
         """What is driven, for people."""
         return "the twin"
+
+    @property
+    def stopping_s(self) -> float:
+        """Monotonic time at which the twin was first told to stop; nan while it drives."""
+        return self._pilot.stopping_s
 
     def connect(self) -> None:
         """Build the twin and let time pass from now on. Returns once it stands where it begins."""
@@ -114,10 +119,10 @@ class SimulatedVesc:
             rates_rad_s=(wx, wy, wz),
         )  # fmt: skip
 
-    def surroundings(self) -> tuple[float, CarState] | None:
-        """Return what the twin's other sensors tell, and the monotonic time of that; None before the first."""
+    def surroundings(self) -> tuple[float, CarState, tuple[float, float, float]] | None:
+        """Return the monotonic time, what all sensors tell, and where the twin really is; None before the first."""
         with self._change:
-            return None if self._state is None else (self._heard_s, self._state)
+            return None if self._state is None else (self._heard_s, self._state, self._true)
 
     def place(self, request: CarReset) -> None:
         """Put the car elsewhere, at rest, in the next period; whoever drives it must begin anew."""
@@ -193,9 +198,9 @@ class SimulatedVesc:
             return self._plant.reset(self._start)
 
     def _take(self, values: vm.MotorValues) -> None:
-        now_s = time.monotonic()
+        now_s, true = time.monotonic(), self._plant.true_pose()
         with self._change:
-            self._state, self._heard_s, self._values = self._plant.state, now_s, values
+            self._state, self._heard_s, self._values, self._true = self._plant.state, now_s, values, true
             self._pilot.heard(values, now_s)
             self._change.notify_all()
 

@@ -8,6 +8,7 @@ time passes in `step`.
 from __future__ import annotations
 
 import math
+from typing import Any
 
 from robot_rl.car import Car, CarCommand, CarReset, CarState
 from robot_rl.errors import RobotError
@@ -74,6 +75,13 @@ class TwinPlant:
             temp_fet_c=_TEMPERATURE_C, temp_motor_c=_TEMPERATURE_C, erpm=erpm, voltage_v=_VOLTAGE_V,
             current_motor_a=math.copysign(1.0, gain) * self.state.current_a,
         )  # fmt: skip
+
+    def true_pose(self) -> tuple[float, float, float]:
+        """Return where the twin really is: x, y [m], yaw [rad]; what its sensors say where it keeps no truth."""
+        assert self.state is not None  # nothing is asked before a reset
+        truth: Any = getattr(self._twin, "truth", None)
+        at = truth() if truth else self.state
+        return float(at.p_WC[0]), float(at.p_WC[1]), float(at.yaw_rad)
 
     def close(self) -> None:
         """End the twin."""

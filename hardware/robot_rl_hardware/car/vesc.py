@@ -48,7 +48,6 @@ class VescState:
         temp_fet_c, temp_motor_c: Temperatures.
         faults: Names of faults that nobody has acknowledged.
         reason: Why the car does not drive; empty while it does.
-        stopping_s: Monotonic time at which it was first told to stop; nan while it drives.
     """
 
     stamp_s: float
@@ -60,7 +59,6 @@ class VescState:
     temp_motor_c: float
     faults: tuple[str, ...]
     reason: str
-    stopping_s: float = math.nan
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,6 +143,11 @@ class Vesc:
         if firmware is None:
             return f"nothing yet on {self.port}"
         return f"VESC {firmware.hardware or 'of no name'}, firmware {firmware.major}.{firmware.minor:02d}"
+
+    @property
+    def stopping_s(self) -> float:
+        """Monotonic time at which the VESC was first told to stop, whether it answers or not; nan while it drives."""
+        return self._pilot.stopping_s
 
     def drive(self, speed_m_s: float, steering_rad: float, stamp_s: float | None = None) -> None:
         """Ask for a speed and a steering angle, again at least every `command_age_s`; returns at once.
@@ -324,7 +327,7 @@ def state_of(pilot: Pilot, heard_s: float, values: vm.MotorValues, steering_rad:
     return VescState(
         stamp_s=heard_s, speed_m_s=pilot.car.speed_of(values.erpm), steering_rad=steering_rad,
         current_a=values.current_motor_a, voltage_v=values.voltage_v, temp_fet_c=values.temp_fet_c,
-        temp_motor_c=values.temp_motor_c, faults=pilot.faults, reason=pilot.reason, stopping_s=pilot.stopping_s,
+        temp_motor_c=values.temp_motor_c, faults=pilot.faults, reason=pilot.reason,
     )  # fmt: skip
 
 

@@ -46,6 +46,10 @@ class ArmScene:
     width_m: float = float("nan")
     objects: dict[str, Vector] = field(default_factory=dict)
 
+    def show(self, view: Any) -> None:
+        """Put arm, fingers and objects of a view there."""
+        view.show(self.q, self.width_m, self.objects)
+
 
 class ArmSceneFeed:
     """Follows the arm node's topics, of which all messages of one instant carry the same stamp.
@@ -64,6 +68,7 @@ class ArmSceneFeed:
         self._kept: dict[str, dict[int, Vector]] = {}
         self._newest: ArmScene | None = None
         self.namespace = namespace.rstrip("/")
+        self.source = f"the arm on {self.namespace}/joint_states"
         followed = [
             (JointState, _JOINTS, _joint_positions),
             (JointState, _GRIPPER, lambda message: np.array(message.position, float)),

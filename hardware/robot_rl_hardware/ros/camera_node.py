@@ -22,6 +22,8 @@ from robot_rl_hardware.ros.node import open_node
 if TYPE_CHECKING:
     from rclpy.node import Node
 
+    from robot_rl_hardware.ros.twin_camera import SceneFeed
+
 log = logging.getLogger(__name__)
 
 _LOOK_S = 0.1
@@ -37,6 +39,7 @@ class CameraNodeSettings:
         name: Of the node.
         namespace: Below it each camera has its topics: NAMESPACE/NAME/image.
         arm: Namespace of the arm node, which the twin's cameras follow.
+        car: Namespace of a car's node that they follow instead, "/" as F1TENTH has it; None follows the arm.
         domain: ROS domain; ROS_DOMAIN_ID when None.
         ros_arguments: As after `--ros-args`.
     """
@@ -44,6 +47,7 @@ class CameraNodeSettings:
     name: str = "cameras"
     namespace: str = "/cameras"
     arm: str = "/arm"
+    car: str | None = None
     domain: int | None = None
     ros_arguments: tuple[str, ...] = ()
 
@@ -73,7 +77,7 @@ def run_camera_node(
     with open_node(
         settings.name, settings.namespace, settings.domain, settings.ros_arguments, raw_pictures=raw
     ) as node:
-        make = camera_maker(node, settings.arm, cameras, make_scene)
+        make = camera_maker(node, settings.arm, cameras, make_scene, settings.car)
         with contextlib.ExitStack() as stack:
             published: list[_Published] = []
             for name, of_camera in cameras.items():
@@ -106,7 +110,11 @@ def takes_raw_pictures(cameras: Mapping[str, CameraSettings]) -> bool:
 
 
 def camera_maker(
-    node: Node, arm: str, cameras: Mapping[str, CameraSettings], make_scene: Callable[[], SceneView] | None
+    node: Node,
+    arm: str,
+    cameras: Mapping[str, CameraSettings],
+    make_scene: Callable[[], SceneView] | None,
+    car: str | None = None,
 ) -> Callable[[str, CameraSettings], Camera]:
     """Return what makes each of the cameras, of whatever kind, for a node.
 
@@ -115,9 +123,14 @@ def camera_maker(
         arm: Namespace of the arm node, which the twin's cameras follow.
         cameras: Settings by name.
         make_scene: Makes what the twin's cameras look at.
+        car: Namespace of a car's node that they follow instead.
     """
-    feed = None
-    if make_scene is not None and any(one.kind == "twin" for one in cameras.values()):
+    feed: SceneFeed | None = None
+    if make_scene is not None and car is not None:
+        from robot_rl_hardware.ros.car_scene import CarSceneFeed
+
+        feed = CarSceneFeed(node, car)
+    elif make_scene is not None and any(one.kind == "twin" for one in cameras.values()):
         from robot_rl_hardware.ros.arm_scene import ArmSceneFeed
 
         scene = make_scene()  # only to ask what is in it: each camera draws a scene of its own, in its own thread

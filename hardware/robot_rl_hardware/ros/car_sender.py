@@ -32,6 +32,11 @@ class CarDriver(DrivenCar, Protocol):
         """What answers, for people."""
         ...
 
+    @property
+    def stopping_s(self) -> float:
+        """Monotonic time at which the motor controller was first told to stop; nan while it drives."""
+        ...
+
     def imu(self) -> ImuState | None:
         """Return the newest reading of the inertial sensor; None if there is none."""
         ...
@@ -92,7 +97,7 @@ class CarSender:
         """Answer commands, and publish the status at each change and twice a second, also while the car is silent."""
         decision, state = self.governor.decision, self._state
         self._answer()
-        self._measure_stop(state)
+        self._measure_stop()
         told = (decision.drives, state.faults if state else (), self._stop, self._stop_after_s)
         if told == self._told and now_s - self._told_s < _STATUS_S:
             return
@@ -133,12 +138,13 @@ class CarSender:
             )
         )  # fmt: skip
 
-    def _measure_stop(self, state: VescState | None) -> None:
+    def _measure_stop(self) -> None:
         """Note how long after the last sign of what fell silent the car was first told to stop, by this clock."""
-        stop = self.governor.stopped
-        if stop is None or state is None or stop is self._stop or math.isnan(state.stopping_s):
+        stop, stopping_s = self.governor.stopped, self._driver.stopping_s
+        if stop is None or stop is self._stop or math.isnan(stopping_s):
             return
-        self._stop, self._stop_after_s = stop, state.stopping_s - stop.last_s
+        # A driver whose requests grew old may have stopped before the watchdog did.
+        self._stop, self._stop_after_s = stop, max(stopping_s - stop.last_s, 0.0)
 
     def _to_twist(self, at_ns: int, where: Whereabouts) -> Any:
         from geometry_msgs.msg import TwistStamped

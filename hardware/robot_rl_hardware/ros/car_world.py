@@ -53,12 +53,13 @@ class CarWorld:
         found = self._twin.surroundings()
         if found is None or found[0] <= self._told_s:
             return
-        self._told_s, state = found
+        self._told_s, state, true = found
         at_ns = self._clock.to_system_ns(self._told_s)
         pose_s = self._told_s - (state.stamp_s - state.pose_stamp_s)
         if self._pose:
-            self._pose.publish(_pose(self._clock.to_system_ns(pose_s), state))
-        self._truth.publish(_pose(at_ns, state))
+            p = state.p_WC
+            self._pose.publish(_pose(self._clock.to_system_ns(pose_s), float(p[0]), float(p[1]), state.yaw_rad))
+        self._truth.publish(_pose(at_ns, *true))
         if len(state.ranges_m):
             self._scan.publish(_scan(at_ns, state))
 
@@ -71,9 +72,9 @@ class CarWorld:
         self._twin.place(CarReset(p_WC=(position.x, position.y), yaw_rad=math.remainder(yaw, math.tau)))
 
 
-def _pose(at_ns: int, state: CarState) -> Any:
-    half = 0.5 * state.yaw_rad
-    return to_pose(at_ns, np.array([*state.p_WC, 0.0]), np.array([math.cos(half), 0.0, 0.0, math.sin(half)]), MAP)
+def _pose(at_ns: int, x_m: float, y_m: float, yaw_rad: float) -> Any:
+    half = 0.5 * yaw_rad
+    return to_pose(at_ns, np.array([x_m, y_m, 0.0]), np.array([math.cos(half), 0.0, 0.0, math.sin(half)]), MAP)
 
 
 def _scan(at_ns: int, state: CarState) -> Any:

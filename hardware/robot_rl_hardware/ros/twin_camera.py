@@ -1,16 +1,15 @@
-"""A camera of the twin in real time: draws what the arm node says, and stamps the picture with the reading it shows."""
+"""A camera of a twin in real time: draws what its node says, and stamps the picture with the reading it shows."""
 
 from __future__ import annotations
 
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Protocol
 
 from robot_rl.errors import CameraError, nearest
 from robot_rl_hardware.cameras.protocol import CameraInfo, CameraTimeout, Frame, SceneView
 from robot_rl_hardware.cameras.settings import CameraSettings
-from robot_rl_hardware.ros.arm_scene import ArmSceneFeed
 
 if TYPE_CHECKING:
     from rclpy.node import Node
@@ -21,15 +20,29 @@ if TYPE_CHECKING:
 _DRAWING = threading.Lock()
 
 
-class TwinCamera:
-    """Frames drawn from the arm's topics at the settings' rate, each of a new reading.
+class SceneFeed(Protocol):
+    """What a twin's node says of its scene, put together.
 
-    When the arm node falls silent no frame comes, so the camera is late, as a real one would be.
+    Attributes:
+        source: Whose topics these are, for sentences.
+    """
+
+    source: str
+
+    def wait_newer(self, number: int, timeout_s: float) -> Any:
+        """Return the newest scene, with `number`, `stamp_ns` and `show`, once it comes after one; None if none does."""
+        ...
+
+
+class TwinCamera:
+    """Frames drawn from a twin's topics at the settings' rate, each of a new reading.
+
+    When its node falls silent no frame comes, so the camera is late, as a real one would be.
 
     Args:
         name: Of the camera; also the scene's camera unless the settings name another as their device.
         node: A node that spins.
-        feed: The arm's topics.
+        feed: The topics of the twin's node.
         make_scene: Makes the scene to draw. It is called in the thread that draws, since OpenGL belongs to a thread.
         settings: Their width and height are those of the drawing.
     """
@@ -38,7 +51,7 @@ class TwinCamera:
         self,
         name: str,
         node: Node,
-        feed: ArmSceneFeed,
+        feed: SceneFeed,
         make_scene: Callable[[], SceneView],
         settings: CameraSettings,
     ) -> None:
@@ -71,13 +84,13 @@ class TwinCamera:
         time.sleep(min(max(self._next_s - time.monotonic(), 0.0), timeout_s))
         scene = self._feed.wait_newer(self._scene_number, max(until - time.monotonic(), 0.0))
         if scene is None:
-            raise CameraTimeout(f"no reading comes from the arm on {self._feed.namespace}/joint_states")
+            raise CameraTimeout(f"no reading comes from {self._feed.source}")
         period_s = 1.0 / self._settings.fps
         self._next_s = max(self._next_s + period_s, time.monotonic())
         self._scene_number, self._number = scene.number, self._number + 1
         age_s = (self._node.get_clock().now().nanoseconds - scene.stamp_ns) * 1e-9
         stamp_s = time.monotonic() - max(age_s, 0.0)
-        self._scene.show(scene.q, scene.width_m, scene.objects)
+        scene.show(self._scene)
         with _DRAWING:
             picture = self._scene.render(self._camera, self._settings.height, self._settings.width)
         return Frame(picture, stamp_s, self._number, scene.stamp_ns)

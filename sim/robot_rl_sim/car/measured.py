@@ -52,7 +52,7 @@ def make_measured(
     Raises:
         ConfigError: There is no such course, or a number is impossible for a twin.
     """
-    where = _open(ground) if course == OPEN else place(course)
+    where = place_of(course, ground)
     where = dataclasses.replace(where, surface=dataclasses.replace(where.surface, friction=numbers["friction"]))
     return MeasuredTwin(
         where,
@@ -81,6 +81,11 @@ def model_of(numbers: Mapping[str, float]) -> CarModel:
         brake_current_a=numbers["brake_current_a"],
         max_speed_m_s=max(numbers["max_speed_m_s"], numbers["max_reverse_m_s"]),
     )
+
+
+def place_of(course: str, ground: str) -> Place:
+    """Return a place by name, or "open", a floor without walls that is covered with `ground`."""
+    return _open(ground) if course == OPEN else place(course)
 
 
 def _open(ground: str) -> Place:
