@@ -51,7 +51,7 @@ class Bench:
         i = int(rng.integers(len(self.line.s)))
         state = self.twin.reset(
             CarReset(
-                p_WC=tuple(map(float, self.line.points[i])), yaw_rad=float(self.line.headings[i]),
+                p_WC=(float(self.line.points[i, 0]), float(self.line.points[i, 1])), yaw_rad=float(self.line.headings[i]),
                 speed_m_s=1.0, seed=int(rng.integers(2**31)),
             )
         )  # fmt: skip
@@ -112,7 +112,7 @@ class Bench:
         """Drive, and return how many troubles there really were and were told: hits, false alarms, misses by kind."""
         i = int(rng.integers(len(self.line.s)))
         state = self.twin.reset(
-            CarReset(p_WC=tuple(map(float, self.line.points[i])), yaw_rad=float(self.line.headings[i]),
+            CarReset(p_WC=(float(self.line.points[i, 0]), float(self.line.points[i, 1])), yaw_rad=float(self.line.headings[i]),
                      seed=int(rng.integers(2**31)))
         )  # fmt: skip
         pursuit, detector = PurePursuit(self.where.course, self.driver), TroubleDetector()

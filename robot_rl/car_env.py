@@ -233,7 +233,8 @@ class CarEnv(gymnasium.Env[Any, NDArray[np.float32]]):
 
     def _setting(self, steering_rad: float, speed_m_s: float) -> NDArray[np.float32]:
         value = np.array([steering_rad, speed_m_s], np.float32)
-        return np.clip((value - self._offset) / np.where(self._scale > 0.0, self._scale, 1.0), -1.0, 1.0)
+        action = np.clip((value - self._offset) / np.where(self._scale > 0.0, self._scale, 1.0), -1.0, 1.0)
+        return action.astype(np.float32)
 
     def _place_in_window(self, setting: NDArray[np.float32]) -> NDArray[np.float32]:
         width = self._high - self._low

@@ -77,6 +77,8 @@ def audit_features(
 ) -> Audit:  # fmt: skip
     """Audit labels of frames whose features are known; arguments as for `training.judge_unseen`."""
     keep = np.ones(len(labels), bool)
+    judged: Judged | None = None
+    wrong = ~keep
     for i in range(ROUNDS):
         what = f"judging, round {i + 1} of {ROUNDS}"
         judged, _ = judge_unseen(
@@ -89,6 +91,7 @@ def audit_features(
         if min(int((labels[cleaned] == v).sum()) for v in (0, 1)) < 8:
             break
         keep = cleaned
+    assert judged is not None  # there is at least one round
     p = judged.probability
     loss = np.logaddexp(0.0, np.where(labels == 1, -judged.logits, judged.logits))
     order = [int(i) for i in np.argsort(-loss, kind="stable") if wrong[i]]

@@ -92,6 +92,7 @@ def test_pictures_go_in_and_the_learners_action_comes_out(format_name: str, tmp_
     assert [c["name"] for c in told["images"]] == list(CAMERAS)
     policy, actor = ExportedPolicy(tmp_path / "out"), ExportedActor(tmp_path / "out", PICTURED, ACTION)
     with np.load(tmp_path / "out" / "examples.npz") as examples:
+        state, pictures, action = shown.states[0], dict[str, np.ndarray](), np.zeros(0)
         for i, state in enumerate(shown.states):
             pictures = {name: shots[i] for name, shots in shown.images.items()}
             action = policy.act(state, pictures)

@@ -10,6 +10,7 @@ import dataclasses
 import math
 from collections.abc import Collection
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -204,7 +205,7 @@ class _Steering:
         self._check()
 
         def best_lag(latency_s: float) -> tuple[float, float]:
-            found = minimize_scalar(
+            found: Any = minimize_scalar(
                 lambda lag_s: self._solve(latency_s, lag_s)[0], bounds=(0.0, 0.5), method="bounded",
                 options={"xatol": 1e-3},
             )  # fmt: skip
