@@ -33,7 +33,8 @@ FORMAT = 1
 FRAMES, RELABELS, FACTS, PICTURES = "frames.jsonl", "relabels.jsonl", "set.json", "pictures"
 Label = int | None
 Picture = NDArray[np.uint8]
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,80}")
+_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9_.-]{0,79}")
+_FRAME = re.compile(rf"{_NAME.pattern}/\d{{6,}}")
 WORDS: dict[Label, str] = {1: "success", 0: "failure", None: "not labelled"}
 
 
@@ -101,9 +102,9 @@ class LabelledSet:
             with _told(folder):
                 (folder / PICTURES).mkdir(parents=True, exist_ok=True)
             write_json_atomic(folder / FACTS, facts)
+        _check(folder, facts, task, cameras)
         self.task: str = facts["task"]
         self.cameras = {str(n): tuple(int(v) for v in s) for n, s in facts["cameras"].items()}
-        _check(folder, facts, task, cameras)
         self._lock = _locked(folder) if writing else -1
         self._rows: JsonlFile | None = None
         self._frames: dict[str, Frame] = {}
@@ -119,7 +120,7 @@ class LabelledSet:
                 self._frames[frame.name] = frame
         for row in JsonlTail(self.folder / RELABELS).read(unfinished=True):
             found = self._frames.get(str(row.get("frame")))
-            if found is not None and row.get("label") in WORDS:
+            if found is not None and "label" in row and _is_label(row["label"]):
                 self._frames[found.name] = replace(
                     found, label=row["label"], by=str(row.get("by", "")), when=str(row.get("when", ""))
                 )
@@ -153,7 +154,7 @@ class LabelledSet:
         """
         if self._lock < 0:
             raise LabelError(f"{self.folder} was opened for reading; open it with writing=True to add frames")
-        if not _NAME.fullmatch(episode) or step < 0 or label not in WORDS:
+        if not _NAME.fullmatch(episode) or step < 0 or not _is_label(label):
             raise LabelError(
                 f"a frame needs an episode name of letters, digits and _.- (got {episode!r}), a step from 0 on "
                 f"(got {step}) and a label 1, 0 or None (got {label!r})"
@@ -261,6 +262,8 @@ def _check(folder: Path, facts: Mapping[str, Any], task: str, cameras: Mapping[s
             f"{folder} has format {facts.get('format')}, this version of robot_rl reads format {FORMAT}; use the "
             "version that wrote it"
         )
+    if not isinstance(facts.get("task"), str) or not isinstance(facts.get("cameras"), dict):
+        raise LabelError(f"{folder / FACTS} lacks the task or the cameras; restore it from a copy")
     if task and facts["task"] != task:
         raise LabelError(f"{folder} holds frames of the task '{facts['task']}', not of '{task}'; choose another folder")
     if cameras is not None:
@@ -273,15 +276,20 @@ def _check(folder: Path, facts: Mapping[str, Any], task: str, cameras: Mapping[s
 
 
 def _frame(row: Mapping[str, Any]) -> Frame | None:
-    name, label = row.get("frame"), row.get("label")
-    if not isinstance(name, str) or label not in WORDS:
-        return None
+    """Return the frame of a row, or None if the row is none of ours."""
+    name, label, step = row.get("frame"), row.get("label"), row.get("step")
     truth, score = row.get("truth"), row.get("score")
+    if not isinstance(name, str) or not _FRAME.fullmatch(name) or not isinstance(step, int) or not _is_label(label):
+        return None
     return Frame(
-        name=name, episode=str(row.get("episode", name.partition("/")[0])), step=int(row.get("step", 0)), label=label,
-        by=str(row.get("by", "")), when=str(row.get("when", "")), truth=None if truth is None else bool(truth),
-        score=None if score is None else float(score), given=label, kind=str(row.get("kind", "")),
+        name=name, episode=name.partition("/")[0], step=step, label=label, by=str(row.get("by", "")),
+        when=str(row.get("when", "")), truth=truth if isinstance(truth, bool) else None,
+        score=float(score) if isinstance(score, int | float) else None, given=label, kind=str(row.get("kind", "")),
     )  # fmt: skip
+
+
+def _is_label(label: object) -> bool:
+    return label is None or (type(label) is int and label in (0, 1))
 
 
 def _locked(folder: Path) -> int:

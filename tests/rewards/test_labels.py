@@ -158,3 +158,30 @@ def test_a_picture_of_another_shape_or_camera_is_refused(tmp_path: Path) -> None
         with pytest.raises(LabelError, match="episode name"):
             made.add("../up", 0, picture(0), 1, "me")
         assert len(made) == 0
+
+
+@pytest.mark.parametrize(
+    "row",
+    [
+        {"frame": "../../etc/000001", "step": 1, "label": 1},
+        {"frame": "a/000009", "step": 9, "label": [1]},
+        {"frame": "a/000009", "step": "nine", "label": 1},
+        {"frame": {"a": 1}, "step": 9, "label": 1},
+        {"frame": "a/000009", "step": 9, "label": 2},
+    ],
+)
+def test_a_row_that_is_none_of_ours_is_counted_and_left_out(tmp_path: Path, row: dict) -> None:
+    made = a_set(tmp_path / "set")
+    for name in (FRAMES, RELABELS):
+        with open(made.folder / name, "a") as file:
+            file.write(json.dumps(row) + "\n")
+    again = LabelledSet(made.folder)
+    assert [f.label for f in again.frames] == [0, 1, 0]
+    assert again.torn == 1
+
+
+def test_facts_without_cameras_are_told_of(tmp_path: Path) -> None:
+    made = a_set(tmp_path / "set")
+    (made.folder / "set.json").write_text(json.dumps({"format": 1, "task": "task"}))
+    with pytest.raises(LabelError, match=r"set.json lacks the task or the cameras"):
+        LabelledSet(made.folder)
