@@ -154,6 +154,8 @@ class ArmTwin:
             if not self._placed:
                 self._place_arm(np.array(HOME_Q), FINGER_TRAVEL_M)
                 self._place_objects(objects)
+            for chain in self._chains:
+                chain.untie(self.data)  # as a person would, who moves what it is tied to
             move_to_start(self, request, q_start, self._open_m)
         else:
             objects = {**(self._poses_now() if self._placed else {}), **objects}
