@@ -51,7 +51,8 @@ class Bench:
         i = int(rng.integers(len(self.line.s)))
         state = self.twin.reset(
             CarReset(
-                p_WC=(float(self.line.points[i, 0]), float(self.line.points[i, 1])), yaw_rad=float(self.line.headings[i]),
+                p_WC=(float(self.line.points[i, 0]), float(self.line.points[i, 1])),
+                yaw_rad=float(self.line.headings[i]),
                 speed_m_s=1.0, seed=int(rng.integers(2**31)),
             )
         )  # fmt: skip
@@ -112,8 +113,10 @@ class Bench:
         """Drive, and return how many troubles there really were and were told: hits, false alarms, misses by kind."""
         i = int(rng.integers(len(self.line.s)))
         state = self.twin.reset(
-            CarReset(p_WC=(float(self.line.points[i, 0]), float(self.line.points[i, 1])), yaw_rad=float(self.line.headings[i]),
-                     seed=int(rng.integers(2**31)))
+            CarReset(
+                p_WC=(float(self.line.points[i, 0]), float(self.line.points[i, 1])),
+                yaw_rad=float(self.line.headings[i]), seed=int(rng.integers(2**31)),
+            )
         )  # fmt: skip
         pursuit, detector = PurePursuit(self.where.course, self.driver), TroubleDetector()
         wild = CarCommand(float(rng.uniform(-0.4, 0.4)), float(rng.uniform(1.0, 5.0)))

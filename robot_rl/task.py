@@ -77,6 +77,7 @@ class Geom:
         pos_m, quat: Pose in the object's frame, quaternion wxyz.
         rgba: Colour.
         collides: False for looks only.
+        sliding: Sliding friction against whatever touches the shape, fingers too; none takes the larger one of both.
     """
 
     kind: Literal["box", "cylinder", "capsule", "sphere"]
@@ -85,6 +86,7 @@ class Geom:
     quat: tuple[float, float, float, float] = (1.0, 0.0, 0.0, 0.0)
     rgba: tuple[float, float, float, float] = (0.8, 0.3, 0.2, 1.0)
     collides: bool = True
+    sliding: float | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

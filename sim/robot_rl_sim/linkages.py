@@ -96,17 +96,24 @@ class Chain:
         assert tie is not None  # only tied links end a chain
         assert first is not None  # a chain hangs on something
         self._qpos = [int(model.joint(name).qposadr[0]) for name in names]
+        self._dofs = [int(model.joint(name).dofadr[0]) for name in names]
         self._carrier = int(model.body(first.to).id)
         self._offset = np.array(scene[names[0]].pos_m, float)
         self._steps = [np.array(scene[name].pos_m, float) for name in names[1:]] + [np.array(tie.at_m, float)]
         self._there = int(model.body(tie.to).id)
         self._there_m = np.array(tie.there_m, float)
+        self._tie = int(model.equality(f"{last}_tie").id)
+
+    def untie(self, data: mujoco.MjData) -> None:
+        """Let the chain hang from its carrier alone, until it is laid again."""
+        data.eq_active[self._tie] = 0
 
     def lay(self, data: mujoco.MjData) -> None:
-        """Set the chain's joints so that it rises in an even arc from its carrier to its tie, at rest.
+        """Tie the chain, and set its joints so that it rises in an even arc from its carrier to its tie, at rest.
 
         Poses of all bodies must be up to date. A chain that is too short is stretched out towards its tie.
         """
+        data.eq_active[self._tie] = 1
         p, quat = data.xpos[self._carrier], data.xquat[self._carrier]
         start = p + rotate(quat, self._offset)
         away = data.xpos[self._there] + rotate(data.xquat[self._there], self._there_m) - start
@@ -120,6 +127,7 @@ class Chain:
         for i, at in enumerate(self._qpos):
             about_y = np.array([np.cos(0.5 * bend), 0.0, np.sin(0.5 * bend), 0.0])
             data.qpos[at : at + 4] = matrix_to_quat(turn) if i == 0 else about_y
+            data.qvel[self._dofs[i] : self._dofs[i] + 3] = 0.0
 
 
 def joint_position(joint: Joint, rest: Vector, carrier: Vector, quat: Vector) -> Vector:

@@ -27,6 +27,7 @@ SPEED_M_S, SPEED_RAD_S = 0.25, 1.0  # of the Cartesian parts, by moving the targ
 CEILING_M = 0.03  # how far below the top of the workspace the arm travels
 FINGERS_S = 0.5  # time in which the fingers open
 SETTLE_S = 3.0
+ARRIVE_S = 10.0  # a compliant task's spring moves the arm at 5 cm/s, long after the target has come to its goal
 NEAR_M, NEAR_RAD = 0.03, 0.1
 ARRIVED_M, ARRIVED_RAD = 0.002, 0.02
 REST_M_S, REST_RAD_S = 0.005, 0.03
@@ -118,7 +119,7 @@ class _Motion:
         start_p, start_quat = self._state.p_BE.copy(), self._state.quat_BE.copy()
         turn = rotvec_from_quat(quat_mul(quat, quat_conj(start_quat)))
         duration_s = max(np.linalg.norm(p - start_p) / SPEED_M_S, np.linalg.norm(turn) / SPEED_RAD_S, self._look_s)
-        for i in range(1, 1 + round((duration_s + SETTLE_S) / self._look_s)):
+        for i in range(1, 1 + round((duration_s + ARRIVE_S) / self._look_s)):
             u = min(i * self._look_s / duration_s, 1.0)
             u = u * u * (3.0 - 2.0 * u)
             target = quat_mul(quat_from_rotvec(u * turn), start_quat)

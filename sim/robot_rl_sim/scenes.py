@@ -153,5 +153,7 @@ def _add_geom(body: mujoco.MjsBody, obj: SceneObject, geom: Geom, mass: float, *
     size = (*geom.size_m, 0.0, 0.0)[:3]
     g = body.add_geom(type=_KINDS[geom.kind], size=size, pos=geom.pos_m, quat=geom.quat, rgba=geom.rgba, mass=mass)
     g.group, g.friction, g.condim = 2, obj.friction, 4
+    if geom.sliding is not None:  # the pads of the fingers have priority 1
+        g.priority, g.friction = 2, (geom.sliding, *obj.friction[1:])
     g.contype = (2 if tool else OBJECT_CONTYPE) if geom.collides else 0
     g.conaffinity = (5 if tool else OBJECT_CONAFFINITY) if geom.collides else 0

@@ -162,6 +162,8 @@ class ArmTwin:
             if not self._placed:
                 self._place_arm(np.array(HOME_Q), FINGER_TRAVEL_M)
                 self._place_objects(objects)
+            for chain in () if request.keep_scene else self._chains:
+                chain.untie(self.data)  # as a person would, who moves what it is tied to
             try:
                 move_to_start(self, request, q_start, self._open_m)
             finally:

@@ -48,7 +48,7 @@ class BinRelocate:
     arm alone. A cube outside both bins ends the episode: nothing that the arm does from there is worth learning.
 
     Stiffness, damping, clips and action scale are those that SERL published for its bins, and so is the workspace, but
-    for 5 cm more above, so that a cube in the hand clears the walls. The time limit is 15 s instead of 10, because the
+    for 8 cm more above, so that a cube in the hand clears the walls. The time limit is 15 s instead of 10, because the
     clips let this arm move at no more than 7 cm/s up and down.
 
     Args:
@@ -74,7 +74,7 @@ class BinRelocate:
         self._arrived = in_right if from_left else in_left
         self.compliance = Compliance(clip_m=(0.006, 0.006, 0.005), clip_rad=0.05, speed_m_s=0.5, speed_rad_s=2.0)
         self.limits = Limits(
-            box_min_m=(BINS_X_M - 0.07, -0.15, 0.012), box_max_m=(BINS_X_M + 0.07, 0.15, 0.16), step_m=0.12,
+            box_min_m=(BINS_X_M - 0.07, -0.15, 0.012), box_max_m=(BINS_X_M + 0.07, 0.15, 0.19), step_m=0.12,
             step_rad=0.4, force_n=80.0,
         )  # fmt: skip
         self.scene = {"cube": _cube(self.source_y_m), "left_bin": _bin(LEFT_Y_M), "right_bin": _bin(RIGHT_Y_M)}
@@ -146,15 +146,17 @@ def _bin(y_m: float) -> SceneObject:
     blue, green = (0.25, 0.38, 0.62, 1.0), (0.30, 0.55, 0.38, 1.0)
     rgba = blue if y_m > 0.0 else green
     half, middle, z = BIN_HALF_M, BIN_HALF_M + 0.005, WALL_M / 2
-    walls = (
-        Geom(kind="box", size_m=(0.005, half + 0.01, z), pos_m=(middle, 0.0, z), rgba=rgba),
-        Geom(kind="box", size_m=(0.005, half + 0.01, z), pos_m=(-middle, 0.0, z), rgba=rgba),
-        Geom(kind="box", size_m=(half, 0.005, z), pos_m=(0.0, middle, z), rgba=rgba),
-        Geom(kind="box", size_m=(half, 0.005, z), pos_m=(0.0, -middle, z), rgba=rgba),
-        Geom(kind="box", size_m=(half, half, FLOOR_M / 2), pos_m=(0.0, 0.0, FLOOR_M / 2), rgba=(0.62, 0.64, 0.66, 1.0)),
-    )
+    # Slippery walls: the fingers open with up to 60 N, and wedged between rough ones they would hold the arm fast.
+    sides = ((middle, 0.0, 0.005, half + 0.01), (0.0, middle, half, 0.005))
+    walls = [
+        Geom(kind="box", size_m=(a, b, z), pos_m=(s * x, s * y, z), rgba=rgba, sliding=0.05)
+        for x, y, a, b in sides
+        for s in (1, -1)
+    ]
+    grey = (0.62, 0.64, 0.66, 1.0)
+    floor = Geom(kind="box", size_m=(half, half, FLOOR_M / 2), pos_m=(0.0, 0.0, FLOOR_M / 2), rgba=grey)
     return SceneObject(
-        geoms=walls, mass_kg=0.5, motion="placed", pos_m=(BINS_X_M, y_m, 0.0), friction=(0.3, 0.005, 0.0001)
+        geoms=(*walls, floor), mass_kg=0.5, motion="placed", pos_m=(BINS_X_M, y_m, 0.0), friction=(0.3, 0.005, 0.0001)
     )
 
 

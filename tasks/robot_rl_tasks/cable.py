@@ -30,7 +30,7 @@ CLIP_HALF_M = 0.010  # half the channel's length
 LIP_M = 0.0335  # height of the lips' middle
 LIP_HALF_M = 0.0015
 MOUTH_HALF_M = 0.0031  # half the gap between the lips at rest
-INSIDE_M = LIP_M - LIP_HALF_M - 0.003  # a cable whose middle is below this is under the lips
+INSIDE_M = LIP_M - LIP_HALF_M - 0.002  # a cable whose middle is below this is under the lips, where they hold it
 
 _GREY, _ORANGE, _BLACK = (0.55, 0.58, 0.62, 1.0), (0.90, 0.50, 0.10, 1.0), (0.10, 0.10, 0.12, 1.0)
 _SMOOTH = (0.2, 0.005, 0.0001)

@@ -38,6 +38,7 @@ from robot_rl_tasks.experts import Sloppiness, StagedExpert, Waypoint
 FINE_M = 0.004
 START_X_M = -0.09  # middle of the tool's starts, in the clip's frame
 TAUT = 0.985  # share of the cable's length that a start may use
+LEEWAY_M = (0.0, 0.0, 0.03)
 
 
 class CableRoute:
@@ -96,9 +97,9 @@ class CableRoute:
         spread = self.start_spread_m
         start = np.array([START_X_M, 0.0, 0.10]) + rng.uniform(-spread, spread, 3) * (1.0, 1.0, 0.4)
         turn = rng.uniform(-self.start_yaw_rad, self.start_yaw_rad)
-        # Towards the anchor until the cable reaches, which it shall not do as a straight rod.
-        away = start - ANCHOR_M
-        start = ANCHOR_M + away * min(1.0, TAUT * LENGTH_M / float(np.linalg.norm(away)))
+        # Towards the anchor until the cable would reach a little higher up too: it shall hang, and the arm can move.
+        away = start + LEEWAY_M - ANCHOR_M
+        start = ANCHOR_M + away * min(1.0, TAUT * LENGTH_M / float(np.linalg.norm(away))) - LEEWAY_M
         pose = np.concatenate([xy, [0.0], upright_quat(yaw)])
         return ResetRequest(
             p_BE=pose[:3] + rotate(pose[3:], start), quat_BE=yaw_quat(yaw + turn), gripper_width_m=0.008,
