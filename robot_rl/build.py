@@ -26,6 +26,11 @@ def make_env(settings: Settings, render_mode: str | None = "rgb_array") -> Any:
             raise ConfigError(
                 f"task {task.name} is driven by a car, and the robot is {settings.robot.path}; choose robot=car_twin"
             )
+        if settings.actor.record != "never":
+            raise ConfigError(
+                f"actor.record is '{settings.actor.record}'; episode files are of arms, so with task {task.name} it is "
+                "'never', and laps.csv and the replay keep what a car did"
+            )
         return CarEnv(settings.robot.make(task), task, images=images_of(settings), render_mode=render_mode)
     return RobotEnv(settings.robot.make(task), task, images=images_of(settings), render_mode=render_mode)
 
