@@ -39,6 +39,11 @@ def make_env(settings: Settings, render_mode: str | None = "rgb_array", encode: 
             )
         if obs.encoder:
             raise ConfigError(f"task {task.name} is learnt from its state or its lidar so far, not with obs=images")
+        if settings.actor.record != "never":
+            raise ConfigError(
+                f"actor.record is '{settings.actor.record}'; episode files are of arms, so with task {task.name} it is "
+                "'never', and laps.csv and the replay keep what a car did"
+            )
         return CarEnv(settings.robot.make(task), task, images=images, render_mode=render_mode)
     if not (encode and obs.encoder):
         judge = make_judge(reward, task)

@@ -205,6 +205,8 @@ class CarEnv(gymnasium.Env[Any, NDArray[np.float32]]):
     def _go_on(self) -> CarState:
         """Return the reading from which the next episode begins, after a recovery if the car needs one."""
         state = self.robot_state
+        if self.real_time:  # time has passed, and somebody may have moved it
+            state = self._state = self.car.observe()
         recovery = self.task.recovery(state)
         if recovery is None:
             self.task.resume(state)
@@ -263,7 +265,12 @@ class CarEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         self._last = self.limited(asked)
         taken = np.clip(asked, -1.0, 1.0)
         steering, speed = (self._offset + self._scale * self._last).tolist()
-        executed = self.car.command(CarCommand(steering, speed))
+        try:
+            executed = self.car.command(CarCommand(steering, speed))
+        except RobotError:
+            if not self.real_time:  # a twin whose physics diverged has nowhere to go on from
+                self._state = None
+            raise
         if executed.events:
             self._last = self._setting(executed.steering_rad, executed.speed_m_s)
             taken = self._place_in_window(self._last)

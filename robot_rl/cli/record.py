@@ -77,6 +77,12 @@ def _record(composed: Composed, n: int, options: argparse.Namespace, stopping: C
     check_view(settings.view)
     scripted = settings.operator.path == SCRIPTED
     inner = make_env(settings, encode=False)
+    if hasattr(inner, "car"):
+        inner.close()
+        raise ConfigError(
+            f"demonstrations of task {composed.task} are not recorded here: training makes one slow lap itself, and "
+            "robot-rl course record records the course that a person drives"
+        )
     operator = settings.operator.make(inner.task)
     name = settings.name or f"demos-{composed.task}"
     config = RecordConfig(

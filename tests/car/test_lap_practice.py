@@ -205,6 +205,8 @@ def test_what_cannot_be_driven_is_refused_in_a_sentence(tmp_path: Any) -> None:
         make_env(compose(["task=lap", "robot=twin"]).settings())
     with pytest.raises(ConfigError, match="robot=car_twin drives task=lap, and 'reach' has no course"):
         make_env(compose(["task=reach", "robot=car_twin"]).settings())
+    with pytest.raises(ConfigError, match="episode files are of arms"):
+        make_env(compose(["task=lap", "actor.record=always"]).settings())
     with pytest.raises(ConfigError, match=r"task\.residual is two numbers"):
         make_lap(residual=(0.0, 2.0))
     with pytest.raises(ConfigError, match=r"task\.grip"):

