@@ -169,7 +169,8 @@ def test_every_quoted_command_has_its_options_and_settings(
         if kind in NODES:
             with config._tree(folders):
                 named = of_cars(settings) if kind == "car" else settings
-                config.check_overrides([s for s in named if not s.endswith(".yaml")], NODES[kind], folders)
+                primary = "car_camera_node" if kind == "camera" and "--car" in words else NODES[kind]
+                config.check_overrides([s for s in named if not s.endswith(".yaml")], primary, folders)
         elif settings:
             own = SETTINGS[command]
             config.check_sweep([s for s in settings if s.partition("=")[0] not in own], folders)
