@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 import hypothesis
 import pytest
@@ -33,3 +34,14 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 # The same examples each time, so that a change is judged by what it changed. HYPOTHESIS_RANDOM=1 searches for new ones.
 hypothesis.settings.register_profile("repeatable", derandomize=not os.environ.get("HYPOTHESIS_RANDOM"))
 hypothesis.settings.load_profile("repeatable")
+
+
+@pytest.fixture(autouse=True)
+def ordinary_scheduling() -> Iterator[None]:
+    """Fail a test that leaves its process with another priority: every later test would run beside nobody."""
+    before = os.sched_getscheduler(0)
+    yield
+    after = os.sched_getscheduler(0)
+    if after != before:
+        os.sched_setscheduler(0, before, os.sched_param(0))
+        pytest.fail(f"the test left its process with the scheduling policy {after} instead of {before}")

@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from robot_rl.env import RobotEnv
-from robot_rl.robot import RobotState
+from robot_rl.robot import ArmCommand, RobotState
 from robot_rl_sim.twin import ArmTwin
+from robot_rl_tasks.arm import yaw_quat
 from robot_rl_tasks.bin_relocate import BinRelocate, Direction
 from robot_rl_tasks.bins import BIN_HALF_M, BINS_X_M, FLOOR_M, HALF_M, LEFT_Y_M, RIGHT_Y_M, in_left, in_right, lost
 from robot_rl_tasks.experts import Sloppiness
@@ -139,6 +140,23 @@ def test_a_cube_in_a_corner_is_freed_and_relocated(corner: tuple[int, int]) -> N
         _, _, terminated, truncated, info = env.step(expert.action(env.robot_state))
         done = terminated or truncated
     assert info["success"], info
+
+
+@pytest.mark.parametrize("aside", [0.04, -0.04])
+def test_fingers_that_open_against_a_wall_do_not_hold_the_arm_fast(aside: float) -> None:
+    above = np.array([BINS_X_M, LEFT_Y_M + aside, 0.10])
+    away = np.array([BINS_X_M, RIGHT_Y_M, REST_M, 1.0, 0.0, 0.0, 0.0])
+    home = SHARED.task.rehome(np.random.default_rng(0))
+    start = SHARED.reset(dataclasses.replace(home, p_BE=above, quat_BE=yaw_quat(0.0), objects={"cube": away}))
+    low = np.array([above[0], above[1], 0.025])
+    for step in range(30):  # down with closed fingers, then open
+        SHARED.command(ArmCommand(low, start.quat_BE, step < 20))
+    pressed = SHARED.observe()
+    assert pressed.p_BE[2] < 0.04
+    assert abs(pressed.p_BE[1] - low[1]) > 0.005, "the wall is in the way"
+    for _ in range(20):
+        SHARED.command(ArmCommand(SHARED.observe().p_BE + np.array([0.0, 0.0, 0.03]), start.quat_BE, False))
+    assert SHARED.observe().p_BE[2] > 0.08
 
 
 def test_a_yaw_is_the_same_whichever_side_the_cube_lies_on() -> None:

@@ -17,7 +17,7 @@ from robot_rl.task import Geom, Joint, SceneObject, Tie
 from robot_rl_sim.linkages import joint_position, on_tool
 from robot_rl_sim.mirror import SceneMirror
 from robot_rl_sim.scenes import build_spec, compile_scene
-from robot_rl_sim.twin import ArmTwin
+from robot_rl_sim.twin import ArmTwin, TwinConfig
 from robot_rl_tasks.arm import upright_quat, yaw_quat
 from robot_rl_tasks.cable import ANCHOR_M, FLOOR_M, INSIDE_M, LENGTH_M, LIP_M, RADIUS_M, cable_names, crossing
 from robot_rl_tasks.cable_route import CableRoute
@@ -137,6 +137,21 @@ def test_the_expert_snaps_the_cable_in_and_there_it_stays() -> None:
         SHARED.command(ArmCommand(there, state.quat_BE, False))
         state = SHARED.observe()
     assert TASK.outcome(state).success
+
+
+def test_a_reset_that_drives_unties_the_cable_on_its_way_and_ties_it_again() -> None:
+    twin = ArmTwin(TASK, TwinConfig(reset_motion=True))
+    rng = np.random.default_rng(0)
+    for _ in range(2):
+        request = TASK.sample_reset(rng)
+        state = twin.reset(request)
+        assert np.linalg.norm(state.p_BE - request.p_BE) < 2e-3
+        lengths = np.linalg.norm(np.diff(TASK.cable_points(state), axis=0), axis=1)
+        np.testing.assert_allclose(lengths[1:], 0.02, atol=1e-3)
+        for _ in range(5):
+            twin.command(ArmCommand(state.p_BE, state.quat_BE, False))
+        lengths = np.linalg.norm(np.diff(TASK.cable_points(twin.observe()), axis=0), axis=1)
+        np.testing.assert_allclose(lengths[1:], 0.02, atol=2e-3)
 
 
 @settings(max_examples=60, deadline=None)
