@@ -23,8 +23,6 @@ def hardware(module: str) -> Any:
 
 def compose_cameras(settings: Sequence[str], config_dirs: Sequence[str], primary: str = "camera_node") -> Composed:
     """Return the configuration of a camera node for `name=value` settings; `primary` is the YAML to begin with."""
-    from hydra.core.config_store import ConfigStore
-
     from robot_rl.config import compose
 
     of_cameras = hardware("cameras.settings")
@@ -35,6 +33,15 @@ def compose_cameras(settings: Sequence[str], config_dirs: Sequence[str], primary
     for kind in (text.partition("=")[2] for text in settings if text.startswith("camera=")):
         if kind not in kinds:
             raise ConfigError(f"there is no camera '{kind}'; there are {', '.join(kinds)}.{nearest(kind, kinds)}")
+    store_defaults()
+    return compose(settings, primary, config_dirs)
+
+
+def store_defaults() -> None:
+    """Let the YAMLs of cameras begin with the defaults of `CameraSettings`."""
+    from hydra.core.config_store import ConfigStore
+
+    of_cameras = hardware("cameras.settings")
     defaults: dict[str, Any] = {}
     for field in dataclasses.fields(of_cameras.CameraSettings):
         if field.default is not dataclasses.MISSING:
@@ -42,7 +49,6 @@ def compose_cameras(settings: Sequence[str], config_dirs: Sequence[str], primary
         elif field.default_factory is not dataclasses.MISSING:
             defaults[field.name] = field.default_factory()
     ConfigStore.instance().store("defaults_of_camera", node=defaults, group="camera")
-    return compose(settings, primary, config_dirs)
 
 
 def cameras_of(composed: Composed, settings: Sequence[str], replace: bool = False) -> dict[str, Any]:

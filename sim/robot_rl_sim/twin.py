@@ -21,8 +21,9 @@ from robot_rl_sim.cameras import CameraRenderer
 from robot_rl_sim.fr3 import FINGER_JOINTS, FINGER_TRAVEL_M, HOME_Q
 from robot_rl_sim.kinematics import ArmKinematics
 from robot_rl_sim.lateness import Lateness
-from robot_rl_sim.linkages import find_chains, on_tool
+from robot_rl_sim.linkages import on_tool
 from robot_rl_sim.native import address_of, log_warnings
+from robot_rl_sim.placing import Placing
 from robot_rl_sim.randomise import Randomise, Randomiser, Variation, variation_for, variation_of
 from robot_rl_sim.reset_motion import move_to_start
 from robot_rl_sim.scenes import build_spec, compile_scene
@@ -90,19 +91,11 @@ class ArmTwin:
         self.scene_resets = 0
 
     def _find_objects(self) -> None:
-        self._free: dict[str, tuple[slice, slice]] = {}
-        self._mocap: dict[str, int] = {}
-        self._chains = find_chains(self.model, self.task.scene)
+        self._objects = Placing(self.model, self.data, self.task.scene, self.task.name)
         self._bodies = {name: self.model.body(name).id for name in self.task.scene}
         self._poses = {
             name: slice(tick.STATE_SIZE + 7 * i, tick.STATE_SIZE + 7 * i + 7) for i, name in enumerate(self._bodies)
         }
-        for name, obj in self.task.scene.items():
-            if obj.motion == "free":
-                q, v = int(self.model.joint(name).qposadr[0]), int(self.model.joint(name).dofadr[0])
-                self._free[name] = (slice(q, q + 7), slice(v, v + 6))
-            elif obj.motion == "placed":
-                self._mocap[name] = int(self.model.body(name).mocapid[0])
 
     def _bind_views(self) -> None:
         """Make the tuples of arguments that the compiled loops take; MuJoCo never moves its arrays."""
@@ -150,7 +143,7 @@ class ArmTwin:
                 f"the arm cannot reach the start pose p_BE={np.round(request.p_BE, 3).tolist()} m, quat_BE="
                 f"{np.round(request.quat_BE, 3).tolist()} within its joint limits; move the task's start area"
             )
-        objects = self._checked(request.objects)
+        objects = self._objects.checked(request.objects)
         if request.keep_scene:
             self._refuse_to_keep()
         elif self.guard.stopped:
@@ -161,18 +154,18 @@ class ArmTwin:
         if self.config.reset_motion or request.keep_scene:
             if not self._placed:
                 self._place_arm(np.array(HOME_Q), FINGER_TRAVEL_M)
-                self._place_objects(objects)
-            for chain in () if request.keep_scene else self._chains:
+                self._objects.put(objects)
+            for chain in () if request.keep_scene else self._objects.chains:
                 chain.untie(self.data)  # as a person would, who moves what it is tied to
             try:
                 move_to_start(self, request, q_start, self._open_m)
             finally:
                 self.hold()  # a motion that was given up leaves the arm at rest, to be commanded again
         else:
-            objects = {**(self._poses_now() if self._placed else {}), **objects}
+            objects = {**(self._objects.now() if self._placed else {}), **objects}
             self._place_arm(q_start, self._open_m)
         if not request.keep_scene:
-            self._place_objects(objects)
+            self._objects.put(objects)
             self.scene_resets += 1
         self._start_law(q_start)
         self._late.begin(self._ref, self._open_m)
@@ -205,10 +198,10 @@ class ArmTwin:
         Raises:
             RobotError: An object is unknown, its pose is none, or there is no scene yet.
         """
-        poses = self._checked(objects)
+        poses = self._objects.checked(objects)
         if not self._placed:
             raise RobotError("the twin has no scene yet to put objects into; reset it first")
-        self._place_objects(poses)
+        self._objects.put(poses)
         self._state = None
         return self.observe()
 
@@ -259,28 +252,6 @@ class ArmTwin:
         self.guard.reset_episode()
         return self.observe()
 
-    def _checked(self, objects: Mapping[str, Vector]) -> dict[str, Vector]:
-        known = [*self._free, *self._mocap]
-        poses: dict[str, Vector] = {}
-        for name, pose in objects.items():
-            if name not in known:
-                raise RobotError(
-                    f"the scene of {self.task.name} has no object '{name}' to place; it has {known}."
-                    + nearest(name, known)
-                )
-            poses[name] = np.asarray(pose, float)
-            if poses[name].shape != (7,) or not np.isfinite(poses[name]).all() or not poses[name][3:].any():
-                raise RobotError(
-                    f"the pose of '{name}' must be seven finite numbers, position [m] and quaternion wxyz, got {pose}"
-                )
-        return poses
-
-    def _poses_now(self) -> dict[str, Vector]:
-        """Return where the free and the placed objects are, (7,) in B."""
-        d = self.data
-        free = {name: d.qpos[q].copy() for name, (q, _) in self._free.items()}
-        return free | {name: np.concatenate([d.mocap_pos[i], d.mocap_quat[i]]) for name, i in self._mocap.items()}
-
     def _place_arm(self, q: Vector, finger_m: float) -> None:
         """Put arm, hand and every object at rest where a new simulation begins."""
         d = self.data
@@ -289,20 +260,6 @@ class ArmTwin:
         self._tau[:], self._wrench[:] = 0.0, 0.0
         self._placed = True
         mujoco.mj_step1(self.model, d)
-
-    def _place_objects(self, objects: Mapping[str, Vector]) -> None:
-        for name, pose in objects.items():
-            if name in self._free:
-                q, v = self._free[name]
-                self.data.qpos[q], self.data.qvel[v] = pose, 0.0
-            else:
-                self.data.mocap_pos[self._mocap[name]] = pose[:3]
-                self.data.mocap_quat[self._mocap[name]] = pose[3:]
-        mujoco.mj_step1(self.model, self.data)
-        if self._chains:
-            for chain in self._chains:
-                chain.lay(self.data)
-            mujoco.mj_step1(self.model, self.data)
 
     def _start_law(self, null_q: Vector) -> None:
         """Let the Cartesian law hold the measured pose and draw the redundant joint to a posture."""

@@ -12,7 +12,7 @@ from ros_rig import arm_node, program, ros_environ
 
 pytest.importorskip("rclpy")
 
-from robot_rl_hardware.ros.environment import PROFILE, child_environment
+from robot_rl_hardware.ros.environment import UDP, child_environment
 
 pytestmark = pytest.mark.ros
 ROOT = Path(__file__).resolve().parents[2]
@@ -76,7 +76,7 @@ def test_crisps_own_client_class_moves_our_arm(driver: str) -> None:
 @pytest.mark.skipif(not KILTED.exists(), reason="ROS 2 Kilted is not here; scripts/kilted_peer.sh installs it")
 def test_another_distribution_reads_our_topics_and_calls_our_services() -> None:
     with arm_node("point", "reach") as node:
-        environ = child_environment(ros_environ(node.domain, FASTRTPS_DEFAULT_PROFILES_FILE=str(PROFILE)))
+        environ = child_environment(ros_environ(node.domain, FASTRTPS_DEFAULT_PROFILES_FILE=str(UDP)))
         absent = {
             name: "" for name in os.environ if name not in environ
         }  # `program` adds to ours: these were taken out
