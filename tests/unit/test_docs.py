@@ -13,6 +13,7 @@ import pytest
 
 from robot_rl import config
 from robot_rl.cli import COMMANDS, main
+from robot_rl.cli.camera_settings import store_defaults
 from robot_rl.cli.data import ACTIONS
 from robot_rl.cli.node_car import of_cars
 from robot_rl.cli.reward import ACTIONS as REWARD_ACTIONS
@@ -167,6 +168,7 @@ def test_every_quoted_command_has_its_options_and_settings(
         settings = [w for w in words if "=" in w and not w.startswith("-")]
         folders = [after for before, after in itertools.pairwise(words) if before == "--config-dir"]
         if kind in NODES:
+            store_defaults()
             with config._tree(folders):
                 named = of_cars(settings) if kind == "car" else settings
                 primary = "car_camera_node" if kind == "camera" and "--car" in words else NODES[kind]
