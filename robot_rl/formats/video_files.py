@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import fractions
 import os
 from collections.abc import Iterator, Mapping
@@ -50,6 +51,31 @@ def _layout(shape: tuple[int, ...]) -> str:
     return "yuv420p" if shape[0] % 2 == 0 == shape[1] % 2 else "yuv444p"
 
 
+@contextlib.contextmanager
+def _ordinary_priority() -> Iterator[None]:
+    """Undo that SVT-AV1, run by root, gives its caller and its threads the priority of a control loop (FIFO 99)."""
+    if not hasattr(os, "sched_getscheduler"):
+        yield
+        return
+    before = {thread: (os.sched_getscheduler(thread), os.sched_getparam(thread)) for thread in _threads()}
+    ordinary = before[0]
+    try:
+        yield
+    finally:
+        for thread in _threads():
+            was = before.get(thread, ordinary)
+            with contextlib.suppress(OSError):  # it has ended meanwhile
+                if os.sched_getscheduler(thread) != was[0]:
+                    os.sched_setscheduler(thread, *was)
+
+
+def _threads() -> list[int]:
+    """Return the threads of this process as the scheduler numbers them, the calling one also as 0."""
+    with contextlib.suppress(OSError):
+        return [0, *map(int, os.listdir("/proc/self/task"))]
+    return [0]
+
+
 class VideoFile:
     """One video that grows; frame i is shown from i / fps on.
 
@@ -85,7 +111,9 @@ class VideoFile:
         frame = av().VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
         frame.pts, frame.time_base = self.frames, 1 / self._fps
         self.frames += 1
-        self._container.mux(self._stream.encode(frame))
+        with _ordinary_priority() if self.frames == 1 else contextlib.nullcontext():  # the coder opens with a frame
+            packets = self._stream.encode(frame)
+        self._container.mux(packets)
 
     def close(self) -> None:
         """Write what is left and the index, without which a video cannot be read."""
