@@ -39,6 +39,10 @@ def make_env(settings: Settings, render_mode: str | None = "rgb_array", encode: 
             )
         if obs.encoder:
             raise ConfigError(f"task {task.name} is learnt from its state or its lidar so far, not with obs=images")
+        if reward.source != "truth":
+            raise ConfigError(
+                f"reward.source is '{reward.source}'; task {task.name} is judged by its own rule alone: reward=truth"
+            )
         if settings.actor.record != "never":
             raise ConfigError(
                 f"actor.record is '{settings.actor.record}'; episode files are of arms, so with task {task.name} it is "

@@ -44,7 +44,7 @@ find_python() {
 
 explain() {  # what pip's log means, in one sentence
     if grep -qiE 'no space left|disk quota' "$log"; then
-        fail "the disk is full: set-up needs about 2 GB in $PWD/$venv; free some and run the same command again"
+        fail "the disk is full: set-up needs about 2 GB in $PWD/$venv, 4 GB with what tests and pictures need; free some and run the same command again"
     elif grep -qiE 'name resolution|connection (refused|reset|aborted)|network is unreachable|timed out|ProxyError' "$log"; then
         fail "the package index cannot be reached; check the network or pip's settings ('pip config list') and run the same command again"
     fi

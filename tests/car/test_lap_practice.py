@@ -207,6 +207,9 @@ def test_what_cannot_be_driven_is_refused_in_a_sentence(tmp_path: Any) -> None:
         make_env(compose(["task=reach", "robot=car_twin"]).settings())
     with pytest.raises(ConfigError, match="episode files are of arms"):
         make_env(compose(["task=lap", "actor.record=always"]).settings())
+    for told in ("human", "classifier"):
+        with pytest.raises(ConfigError, match=f"reward.source is '{told}'.*by its own rule alone: reward=truth"):
+            make_env(compose(["task=lap", f"reward={told}", "reward.path=none.ckpt"]).settings())
     with pytest.raises(ConfigError, match=r"task\.residual is two numbers"):
         make_lap(residual=(0.0, 2.0))
     with pytest.raises(ConfigError, match=r"task\.grip"):
