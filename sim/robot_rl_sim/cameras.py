@@ -23,7 +23,7 @@ def _close_at_exit() -> None:
 
 
 class CameraRenderer:
-    """Renders cameras of one model. Opens OpenGL, so a twin makes one only when the first picture is asked for.
+    """Renders cameras of one model. OpenGL is opened when the first picture is asked for, never by a twin without any.
 
     It closes itself at the latest when the interpreter ends.
 
@@ -32,9 +32,6 @@ class CameraRenderer:
     """
 
     def __init__(self, model: mujoco.MjModel) -> None:
-        require_gl()
-        _close_at_exit()
-        _opened.add(self)
         self._model = model
         self._renderers: dict[tuple[int, int], mujoco.Renderer] = {}
         self._option = mujoco.MjvOption()
@@ -46,7 +43,12 @@ class CameraRenderer:
 
         Raises:
             RobotError: The scene has no such camera.
+            MissingDependency: There is no off-screen OpenGL.
         """
+        if not self._renderers:
+            require_gl()
+            _close_at_exit()
+            _opened.add(self)
         if camera not in self._ids:
             known = sorted(self._ids)
             raise RobotError(f"the scene has no camera '{camera}'; it has {known}.{nearest(camera, known)}")
@@ -64,7 +66,7 @@ class CameraRenderer:
         return renderer
 
     def close(self) -> None:
-        """Free every OpenGL context."""
+        """Free every OpenGL context. Safe to call twice; a later picture opens one anew."""
         for renderer in self._renderers.values():
             renderer.close()
         self._renderers.clear()

@@ -42,7 +42,7 @@ class SceneMirror:
             dress(spec)
         self._model = compile_scene(spec, task.name)
         self._data = mujoco.MjData(self._model)
-        self._renderer: CameraRenderer | None = None
+        self._renderer = CameraRenderer(self._model)
         self._free: dict[str, int] = {}
         self._placed: dict[str, int] = {}
         self._jointed = {name: obj for name, obj in task.scene.items() if obj.motion == "jointed"}
@@ -120,15 +120,11 @@ class SceneMirror:
             RobotError: The scene has no such camera.
             MissingDependency: There is no off-screen OpenGL.
         """
-        if self._renderer is None:
-            self._renderer = CameraRenderer(self._model)
         return self._renderer.render(self._data, camera, height, width)
 
     def close(self) -> None:
-        """Free the renderer, if any. Safe to call twice."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Free what was opened for pictures, if any. Safe to call twice."""
+        self._renderer.close()
 
 
 def make_mirror(task: Task, model: ModelName = "primitive") -> SceneMirror:

@@ -62,7 +62,7 @@ class ArmTwin:
         self.data = mujoco.MjData(self.model)
         self.guard = Guard(task.limits, self.period_s)
         self.kinematics = ArmKinematics(self.model)
-        self._renderer: CameraRenderer | None = None
+        self._renderer = CameraRenderer(self.model)
         for camera in self.config.cameras:
             if camera not in self.cameras():
                 raise ConfigError(
@@ -342,8 +342,6 @@ class ArmTwin:
 
     def render(self, camera: str, height: int, width: int) -> NDArray[np.uint8]:
         """Return a picture (height, width, 3) uint8 from a camera of the scene ("front", "wrist", "video")."""
-        if self._renderer is None:
-            self._renderer = CameraRenderer(self.model)
         return self._renderer.render(self.data, camera, height, width)
 
     def cameras(self) -> Sequence[str]:
@@ -351,10 +349,8 @@ class ArmTwin:
         return [self.model.camera(i).name for i in range(self.model.ncam)]
 
     def close(self) -> None:
-        """Free the renderer, if any."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Free what was opened for pictures, if any."""
+        self._renderer.close()
 
 
 def make_twin(

@@ -36,7 +36,7 @@ class CarMirror:
         self._model = build_car_scene(self._car, place, _PHYSICS_DT_S, False).compile()
         self._data = mujoco.MjData(self._model)
         self._steers = [int(self._model.joint(f"{w}_steer").qposadr[0]) for w in WHEELS[:2]]
-        self._renderer: CameraRenderer | None = None
+        self._renderer = CameraRenderer(self._model)
         self.show(0.0, 0.0, 0.0, 0.0)
 
     @property
@@ -67,15 +67,11 @@ class CarMirror:
             RobotError: The scene has no such camera.
             MissingDependency: There is no off-screen OpenGL.
         """
-        if self._renderer is None:
-            self._renderer = CameraRenderer(self._model)
         return self._renderer.render(self._data, camera, height, width)
 
     def close(self) -> None:
-        """Free the renderer, if any. Safe to call twice."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Free what was opened for pictures, if any. Safe to call twice."""
+        self._renderer.close()
 
 
 def make_car_mirror(course: str = "oval", ground: str = "carpet") -> CarMirror:

@@ -75,7 +75,7 @@ class CarTwin:
                 raise ConfigError(
                     f"car_twin.cameras names '{camera}'; the car has {self.cameras()}.{nearest(camera, self.cameras())}"
                 )
-        self._renderer: CameraRenderer | None = None
+        self._renderer = CameraRenderer(self.model)
         self._tyres = np.array([self.model.geom(f"{w}_tyre").id for w in WHEELS])
         self._parameters = self._pack()
         self._memory, self._queue = np.zeros(tick.MEMORY), np.zeros((tick.QUEUE, tick.COMMAND))
@@ -252,8 +252,6 @@ class CarTwin:
 
     def render(self, camera: str, height: int, width: int) -> NDArray[np.uint8]:
         """Return a picture (height, width, 3) uint8 from a camera: "front", "chase" or "above"."""
-        if self._renderer is None:
-            self._renderer = CameraRenderer(self.model)
         return self._renderer.render(self.data, camera, height, width)
 
     def cameras(self) -> Sequence[str]:
@@ -261,10 +259,8 @@ class CarTwin:
         return [self.model.camera(i).name for i in range(self.model.ncam)]
 
     def close(self) -> None:
-        """Free the renderer, if any."""
-        if self._renderer is not None:
-            self._renderer.close()
-            self._renderer = None
+        """Free what was opened for pictures, if any."""
+        self._renderer.close()
 
 
 class OnCourse(Protocol):
