@@ -7,6 +7,7 @@ happened, what was found, what is allowed and what to do next.
 from __future__ import annotations
 
 import difflib
+import itertools
 from collections.abc import Iterable
 
 
@@ -75,5 +76,14 @@ class MissingDependency(RobotRLError):
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest allowed word, or an empty string."""
-    close = difflib.get_close_matches(word, list(allowed), n=1, cutoff=0.5)
-    return f" Did you mean '{close[0]}'?" if close else ""
+    words = list(allowed)
+    close = difflib.get_close_matches(word, words, n=max(len(words), 1), cutoff=0.5)
+    if not close:
+        return ""
+
+    def likeness(candidate: str) -> tuple[float, int]:
+        ratio = difflib.SequenceMatcher(None, candidate, word).ratio()
+        alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(candidate, word, strict=False)))
+        return ratio, alike  # 'arn' is as like 'car' as 'arm' by ratio alone
+
+    return f" Did you mean '{max(close, key=likeness)}'?"
