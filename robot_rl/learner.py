@@ -48,6 +48,8 @@ class LearnerConfig:
         lead_steps: How far actors may run ahead of the updates that are due, before they must wait.
         intervention_weight: What a step in which a person took over weighs in the clone loss, against 1 for a
             demonstrated one.
+        success_weight: What a step of the policy weighs there once its episode has succeeded: the clone loss then holds
+            the actor to what has worked so far, and not to slow demonstrations alone.
     """
 
     total_env_steps: int = 6000
@@ -65,13 +67,14 @@ class LearnerConfig:
     publish_every_updates: int = 80
     lead_steps: int = 100
     intervention_weight: float = 1.0
+    success_weight: float = 0.0
 
     def __post_init__(self) -> None:
         positive = ("total_env_steps", "updates_per_step", "updates_per_call", "n_step", "capacity", "lead_steps")
         for name in (*positive, "bc_half_life_steps", "publish_every_updates"):
             if not getattr(self, name) > 0:
                 raise ConfigError(f"learner.{name} is {getattr(self, name)}; it must be positive")
-        for name in ("clone_updates", "hold_steps", "bc_weight", "bc_floor", "intervention_weight"):
+        for name in ("clone_updates", "hold_steps", "bc_weight", "bc_floor", "intervention_weight", "success_weight"):
             if not getattr(self, name) >= 0:
                 raise ConfigError(f"learner.{name} is {getattr(self, name)}; it must not be negative")
         if not 0.0 < self.gamma <= 1.0:
@@ -108,7 +111,7 @@ class Learner:
         self._clones = practise == "hgdagger"
         make = functools.partial(
             Replay, config.capacity, observation_spec, action_spec, config.gamma, config.n_step,
-            human_weight=config.intervention_weight,
+            human_weight=config.intervention_weight, success_weight=config.success_weight,
         )  # fmt: skip
         self.replay = Mixed(make(), make(), config.demo_fraction)
         self.agent = Agent(observation_spec, action_spec, agent_config)

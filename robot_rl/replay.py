@@ -51,6 +51,7 @@ class Replay:
         gamma: Discount per step.
         n_step: Steps that a sampled reward sums over, fewer where the episode or the known data ends.
         human_weight: What a person's step weighs in the clone loss; a demonstrated one weighs 1.
+        success_weight: What a step of the policy weighs in it once its episode has ended with success.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class Replay:
         gamma: float,
         n_step: int = 1,
         human_weight: float = 1.0,
+        success_weight: float = 0.0,
     ) -> None:
         if capacity < 2:
             raise ConfigError(f"replay capacity is {capacity}, it must be at least 2 rows")
@@ -69,6 +71,7 @@ class Replay:
         if n_step < 1:
             raise ConfigError(f"n_step is {n_step}, it must be at least 1")
         self.capacity, self.gamma, self.n_step = capacity, gamma, n_step
+        self._success_weight = success_weight
         self._weights = np.array([{"policy": 0.0, "human": human_weight, "demo": 1.0}[s] for s in SOURCES], np.float32)
         self.observation_spec, self.action_spec = observation_spec, action_spec
         # Zeros, not empty: the pages are only taken from the system as rows fill.
@@ -135,6 +138,9 @@ class Replay:
         self._link(rows, np.append(steps, block.steps) if final else steps, tail, follows, block)
         if block.ended and block.info.get("verdict") == "discard":
             self._discard(tail.pieces)
+        elif block.ended and block.info.get("success"):
+            rows = self._alive(tail.pieces)
+            self._demo[rows] = np.maximum(self._demo[rows], np.float32(self._success_weight))
         self._steps_total += int(np.count_nonzero(keep))
         if not block.ended:
             waiting = bool(block.steps and keep[-1]) or (block.steps == 0 and tail.written > 0)
@@ -148,8 +154,8 @@ class Replay:
             state (n, S), action (n, A), reward (n,), discount (n,), next_state (n, S), demo (n,), all float32, and
             `image/<camera>`, `next_image/<camera>` (n, H, W, 3) uint8, or (n, h, w, channels) features of one view,
             drawn for each of them. The value target is reward + discount * value of the next state; demo is what the
-            step weighs in the clone loss: 0 where the policy acted, 1 where an expert demonstrated, `human_weight`
-            where a person took over.
+            step weighs in the clone loss: 1 where an expert demonstrated, `human_weight` where a person took over,
+            `success_weight` where the policy acted in an episode that has succeeded, else 0.
         """
         return {k: v[0] for k, v in self.sample_groups(rng, 1, n).items()}
 
@@ -235,10 +241,13 @@ class Replay:
         self._place[movers] = holes
 
     def _discard(self, pieces: list[tuple[int, int]]) -> None:
-        """Take an episode out of the samples; its rows that are overwritten meanwhile belong to others."""
+        """Take an episode out of the samples."""
+        self._forget(self._alive(pieces))
+
+    def _alive(self, pieces: list[tuple[int, int]]) -> Rows:
+        """Return an episode's rows; those that are overwritten meanwhile belong to others."""
         oldest = max(self._written - self.capacity, 0)
-        for first, last in pieces:
-            self._forget(np.arange(max(first, oldest), last) % self.capacity)
+        return np.concatenate([np.arange(max(first, oldest), last) for first, last in pieces]) % self.capacity
 
     def _write(self, rows: Rows, steps: Rows, block: StepBlock, final: bool) -> None:
         at = rows[: len(steps)]

@@ -300,6 +300,7 @@ def evaluate_run(
     video_episodes: int = 0,
     label: str = "",
     exported: Path | None = None,
+    sampled: bool | None = None,
 ) -> Summary:
     """Evaluate one of a run's policies and record the result in its folder.
 
@@ -314,8 +315,10 @@ def evaluate_run(
         video_episodes: How many of the first episodes are filmed.
         label: Under which the result is kept; `which` when empty.
         exported: Folder of an exported policy that acts in the place of the run's own.
+        sampled: Whether actions are drawn, or the mode acts; as the policy was saved when None.
     """
     policy = _acting(folder, env, which, exported)
+    policy.sampled = policy.sampled if sampled is None else sampled
 
     def progress(done: int, successes: int) -> None:
         if stopping():
@@ -335,8 +338,9 @@ def evaluate_run(
     if latencies:
         latencies.save(folder, f"eval-{label}")
     return write_evaluation(
-        folder, label, rows, limit_s, policy=which, policy_version=policy.version, evaluation_seed=seed
-    )
+        folder, label, rows, limit_s,
+        policy=which, policy_version=policy.version, evaluation_seed=seed, sampled=policy.sampled,
+    )  # fmt: skip
 
 
 def _acting(folder: Path, env: RobotEnv, which: str, exported: Path | None) -> ActingPolicy:

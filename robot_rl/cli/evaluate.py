@@ -14,6 +14,7 @@ EXAMPLES = """\
   robot-rl eval my_run --policy clone
   robot-rl eval my_run --policy runs/my_run/export-onnx
   robot-rl eval my_run -n 100 --seed 7 --label other_starts
+  robot-rl eval my_run --actions mode --label mode
   robot-rl eval my_run --label tight task.max_steps=60
   robot-rl eval my_run view.port=8020
 """
@@ -31,6 +32,9 @@ def evaluate(arguments: Sequence[str]) -> int:
     made.add_argument("-n", "--episodes", type=int, default=50, metavar="N", help="episodes (50)")
     made.add_argument(
         "--policy", default="final", metavar="WHICH", help="final, clone, or the folder of an exported policy (final)"
+    )
+    made.add_argument(
+        "--actions", choices=("sampled", "mode"), help="draw them as in practice, or take the mode (as the run says)"
     )
     made.add_argument("--label", default="", help="name of this evaluation in the report; the policy by default")
     made.add_argument("--seed", type=int, default=0, metavar="N", help="chooses the starts (0)")
@@ -56,13 +60,14 @@ def evaluate(arguments: Sequence[str]) -> int:
             f"(robot-rl export {options.run}).{nearest(options.policy, POLICIES)}"
         )
     which = options.policy if exported is None else "exported"
+    sampled = None if options.actions is None else options.actions == "sampled"
     chosen = config.compose_run(folder, settings, options.config_dir).settings()
     with stop_on_signals() as stopping, page(folder, chosen.view, say):
         env = make_env(chosen, encode=exported is None)  # an exported program reads pictures itself
         try:
             summary = train.evaluate_run(
                 folder, env, which, options.episodes, options.seed, env.task.max_steps * period_s(env),
-                stopping, options.video, options.label, exported,
+                stopping, options.video, options.label, exported, sampled,
             )  # fmt: skip
             if options.policy == "final":
                 train.show_evidence(folder, env)

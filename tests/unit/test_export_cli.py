@@ -12,7 +12,7 @@ from robot_rl import cli, demos
 from robot_rl.build import make_env
 from robot_rl.config import compose
 from robot_rl.evaluate import save_policy
-from robot_rl.jsonl import read_jsonl
+from robot_rl.jsonl import read_json, read_jsonl
 from robot_rl.messages import Policy
 from robot_rl.runs import create_run
 
@@ -61,6 +61,20 @@ def test_a_run_without_the_policy_and_an_unknown_policy_are_told(run: Path, caps
     said = capsys.readouterr().err
     assert "allowed: final, clone, or the folder of an exported one" in said
     assert "Did you mean 'clone'?" in said
+
+
+def test_a_policy_is_judged_by_drawn_actions_or_by_its_mode_on_request(run: Path, capsys) -> None:
+    words = ["eval", str(run), "-n", "2", "--seed", "100", "--video", "0"]
+    for actions in ("sampled", "mode"):
+        assert cli.main([*words, "--actions", actions, "--label", actions]) == 0
+    assert cli.main([*words, "--label", "saved"]) == 0
+    told = {label: read_json(run / "eval.json")[label]["sampled"] for label in ("sampled", "mode", "saved")}
+    assert told == {"sampled": True, "mode": False, "saved": False}
+    sampled, mode, saved = (read_jsonl(run / f"eval-{label}.jsonl") for label in told)
+    assert mode == saved
+    assert mode != sampled, "another policy acts: its guard events alone tell them apart"
+    assert cli.main([*words, "--actions", "greedy"]) == 2
+    assert "greedy" in capsys.readouterr().err
 
 
 def test_an_export_drives_the_twin_as_the_runs_own_policy_does(run: Path, capsys) -> None:

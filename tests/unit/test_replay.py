@@ -217,6 +217,32 @@ def test_a_time_limit_bootstraps_and_a_termination_does_not() -> None:
         np.testing.assert_array_equal(batch["next_state"][:, 2], [3, 3, 3])
 
 
+@given(
+    sizes=st.lists(st.integers(1, 4), min_size=1, max_size=4),
+    succeeded=st.lists(st.booleans(), min_size=1, max_size=6),
+    weight=st.sampled_from([0.0, 0.5, 2.0]),
+    capacity=st.integers(4, 60),
+)
+def test_steps_of_the_policy_count_as_demonstrated_once_their_episode_has_succeeded(
+    sizes: list[int], succeeded: list[bool], weight: float, capacity: int
+) -> None:
+    replay = Replay(capacity, OBSERVATION, ACTION, GAMMA, success_weight=weight)
+    for episode, success in enumerate(succeeded):
+        start = 0
+        for i, n in enumerate(sizes):
+            last = i == len(sizes) - 1
+            block = block_of(0, episode, start, n, "terminated" if last else "open")
+            replay.add("a", StepBlock(**{**_fields(block), "info": {"success": success} if last else {}}))
+            start += n
+            if len(replay) and not last:
+                batch = replay.sample(EveryIndex(), len(replay))
+                assert not batch["demo"][batch["state"][:, 1] == episode].any(), "nobody knows yet how it ends"
+    if len(replay):
+        batch = replay.sample(EveryIndex(), len(replay))
+        expected = [weight if succeeded[int(episode)] else 0.0 for episode in batch["state"][:, 1]]
+        np.testing.assert_array_equal(batch["demo"], np.float32(expected))
+
+
 def test_samples_are_uniform() -> None:
     replay = filled(1000, 50)
     drawn = replay.sample(np.random.default_rng(3), 50_000)["state"]
