@@ -76,14 +76,11 @@ class MissingDependency(RobotRLError):
 
 def nearest(word: str, allowed: Iterable[str]) -> str:
     """Return " Did you mean 'x'?" for the closest allowed word, or an empty string."""
-    words = list(allowed)
-    close = difflib.get_close_matches(word, words, n=max(len(words), 1), cutoff=0.5)
-    if not close:
-        return ""
 
     def likeness(candidate: str) -> tuple[float, int]:
         ratio = difflib.SequenceMatcher(None, candidate, word).ratio()
-        alike = sum(1 for _ in itertools.takewhile(lambda pair: pair[0] == pair[1], zip(candidate, word, strict=False)))
-        return ratio, alike  # 'arn' is as like 'car' as 'arm' by ratio alone
+        alike = itertools.takewhile(lambda pair: pair[0] == pair[1], zip(candidate, word, strict=False))
+        return ratio, len(list(alike))  # 'arn' is as like 'car' as 'arm' by ratio alone
 
-    return f" Did you mean '{max(close, key=likeness)}'?"
+    best = max(allowed, key=likeness, default="")
+    return f" Did you mean '{best}'?" if best and likeness(best)[0] >= 0.5 else ""
