@@ -48,8 +48,8 @@ class LearnerConfig:
         lead_steps: How far actors may run ahead of the updates that are due, before they must wait.
         intervention_weight: What a step in which a person took over weighs in the clone loss, against 1 for a
             demonstrated one.
-        success_weight: What a step of the policy weighs there once its episode has succeeded: the clone loss then holds
-            the actor to what has worked so far, and not to slow demonstrations alone.
+        success_weight: What a step of the policy weighs there once its episode has succeeded without a person's help:
+            the clone loss then holds the actor to what has worked so far, and not to slow demonstrations alone.
     """
 
     total_env_steps: int = 6000
@@ -111,9 +111,9 @@ class Learner:
         self._clones = practise == "hgdagger"
         make = functools.partial(
             Replay, config.capacity, observation_spec, action_spec, config.gamma, config.n_step,
-            human_weight=config.intervention_weight, success_weight=config.success_weight,
+            human_weight=config.intervention_weight,
         )  # fmt: skip
-        self.replay = Mixed(make(), make(), config.demo_fraction)
+        self.replay = Mixed(make(success_weight=config.success_weight), make(), config.demo_fraction)
         self.agent = Agent(observation_spec, action_spec, agent_config)
         self.state = self.agent.init(seed)
         self._rng = np.random.default_rng([seed, 1])

@@ -51,7 +51,8 @@ class Replay:
         gamma: Discount per step.
         n_step: Steps that a sampled reward sums over, fewer where the episode or the known data ends.
         human_weight: What a person's step weighs in the clone loss; a demonstrated one weighs 1.
-        success_weight: What a step of the policy weighs in it once its episode has ended with success.
+        success_weight: What a step of the policy weighs in it once its episode has succeeded without a person's help:
+            what the policy did before a person took over may be what made them.
     """
 
     def __init__(
@@ -138,7 +139,7 @@ class Replay:
         self._link(rows, np.append(steps, block.steps) if final else steps, tail, follows, block)
         if block.ended and block.info.get("verdict") == "discard":
             self._discard(tail.pieces)
-        elif block.ended and block.info.get("success"):
+        elif block.ended and block.info.get("success") and not block.info.get("intervened"):
             rows = self._alive(tail.pieces)
             self._demo[rows] = np.maximum(self._demo[rows], np.float32(self._success_weight))
         self._steps_total += int(np.count_nonzero(keep))
@@ -155,7 +156,7 @@ class Replay:
             `image/<camera>`, `next_image/<camera>` (n, H, W, 3) uint8, or (n, h, w, channels) features of one view,
             drawn for each of them. The value target is reward + discount * value of the next state; demo is what the
             step weighs in the clone loss: 1 where an expert demonstrated, `human_weight` where a person took over,
-            `success_weight` where the policy acted in an episode that has succeeded, else 0.
+            `success_weight` where the policy acted in an episode that has succeeded by itself, else 0.
         """
         return {k: v[0] for k, v in self.sample_groups(rng, 1, n).items()}
 

@@ -318,7 +318,8 @@ def evaluate_run(
         sampled: Whether actions are drawn, or the mode acts; as the policy was saved when None.
     """
     policy = _acting(folder, env, which, exported)
-    policy.sampled = policy.sampled if sampled is None else sampled
+    if sampled is not None:
+        policy.sampled = sampled
 
     def progress(done: int, successes: int) -> None:
         if stopping():

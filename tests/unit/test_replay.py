@@ -243,6 +243,14 @@ def test_steps_of_the_policy_count_as_demonstrated_once_their_episode_has_succee
         np.testing.assert_array_equal(batch["demo"], np.float32(expected))
 
 
+@pytest.mark.parametrize(("intervened", "weight"), [(False, 2.0), (True, 0.0)])
+def test_what_a_person_had_to_mend_is_no_success_of_the_policys_own(intervened: bool, weight: float) -> None:
+    replay = Replay(10, OBSERVATION, ACTION, GAMMA, success_weight=2.0)
+    info = {"success": True, "intervened": intervened}
+    replay.add("a", StepBlock(**{**_fields(block_of(0, 0, 0, 3, "terminated")), "info": info}))
+    np.testing.assert_array_equal(replay.sample(EveryIndex(), 3)["demo"], [weight] * 3)
+
+
 def test_samples_are_uniform() -> None:
     replay = filled(1000, 50)
     drawn = replay.sample(np.random.default_rng(3), 50_000)["state"]
