@@ -4,6 +4,7 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from xml.etree import ElementTree
 
 import pytest
 from ros_rig import own_domain, program, ros_environ, wait_for
@@ -27,30 +28,86 @@ wheels = pytest.mark.skipif(
 with_ros = pytest.mark.skipif(environment.importlib.util.find_spec("rclpy") is None, reason="rclpy is not installed")
 
 
-@with_ros
-def test_peers_are_looked_for_on_this_machine_unless_told_otherwise() -> None:
-    ours: dict[str, str] = {"HOME": "/nonexistent"}
-    prepare(ours)
-    assert ours["ROS_AUTOMATIC_DISCOVERY_RANGE"] == "LOCALHOST"
-    for name, value in (("ROS_AUTOMATIC_DISCOVERY_RANGE", "SUBNET"), ("ROS_LOCALHOST_ONLY", "0")):
-        theirs = {name: value}
-        prepare(theirs)
-        assert theirs[name] == value
-        assert len({"ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"} & set(theirs)) == 1
+LOCAL = [{}, {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST"}, {"ROS_LOCALHOST_ONLY": "1"}]
+NOT_LOCAL = [
+    {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SUBNET"},
+    {"ROS_AUTOMATIC_DISCOVERY_RANGE": "SYSTEM_DEFAULT"},
+    {"ROS_LOCALHOST_ONLY": "0"},
+    {"ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", "ROS_STATIC_PEERS": "192.0.2.7"},
+]
+PROFILES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
 @with_ros
-def test_fast_dds_shares_memory_only_for_raw_pictures_and_never_against_a_users_word(tmp_path: Path) -> None:
-    ours: dict[str, str] = {"HOME": str(tmp_path)}
+@pytest.mark.parametrize("told", LOCAL)
+def test_peers_are_looked_for_on_this_machine_unless_told_otherwise(told: dict[str, str]) -> None:
+    ours = {"HOME": "/nonexistent", **told}
     for raw_pictures in (False, True, False):  # a launcher hands its own environment on to a camera's node
         prepare(ours, raw_pictures=raw_pictures)
-        for name in ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE"):
-            assert ("<type>SHM</type>" in Path(ours[name]).read_text()) == raw_pictures
-    assert Path(ours["ROS_LOG_DIR"]).is_relative_to(tmp_path)
-    theirs = {"FASTRTPS_DEFAULT_PROFILES_FILE": "mine.xml", "ROS_LOG_DIR": "mine"}
+        assert environment.is_local(ours)
+        # LOCALHOST would undo the transports of the profiles, which stay on this machine themselves.
+        assert (ours["ROS_AUTOMATIC_DISCOVERY_RANGE"], ours.get("ROS_LOCALHOST_ONLY")) == ("SYSTEM_DEFAULT", None)
+        profile = ElementTree.parse(ours[PROFILES[0]]).getroot()
+        assert ours[PROFILES[0]] == ours[PROFILES[1]]
+        assert [e.text for e in profile.iterfind(".//{*}address")] == ["127.0.0.1", "127.0.0.1"]
+        assert next(profile.iterfind(".//{*}avoid_builtin_multicast")).text == "true"
+        assert ("SHM" in {e.text for e in profile.iterfind(".//{*}type")}) == raw_pictures
+
+
+@with_ros
+@pytest.mark.parametrize("told", NOT_LOCAL)
+def test_a_user_may_let_ros_look_beyond_this_machine(told: dict[str, str]) -> None:
+    theirs = {"HOME": "/nonexistent", **told}
+    for raw_pictures in (False, True, False):
+        prepare(theirs, raw_pictures=raw_pictures)
+        assert not environment.is_local(theirs)
+        assert told.items() <= theirs.items()
+        profile = ElementTree.parse(theirs[PROFILES[0]]).getroot()
+        assert not list(profile.iterfind(".//{*}address"))
+        assert ("SHM" in {e.text for e in profile.iterfind(".//{*}type")}) == raw_pictures
+
+
+@with_ros
+@pytest.mark.parametrize("told", [{PROFILES[0]: "mine.xml"}, {"RMW_IMPLEMENTATION": "rmw_cyclonedds_cpp"}])
+def test_a_users_profile_or_middleware_is_kept_and_told_to_stay_on_this_machine(told: dict[str, str]) -> None:
+    theirs = {"ROS_LOG_DIR": "mine", **told}
     prepare(theirs)
-    assert theirs["ROS_LOG_DIR"] == "mine"
-    assert "FASTDDS_DEFAULT_PROFILES_FILE" not in theirs
+    assert theirs == {"ROS_LOG_DIR": "mine", "ROS_AUTOMATIC_DISCOVERY_RANGE": "LOCALHOST", **told}
+
+
+@with_ros
+def test_the_log_of_nodes_lies_in_the_home_folder(tmp_path: Path) -> None:
+    ours: dict[str, str] = {"HOME": str(tmp_path)}
+    prepare(ours)
+    assert Path(ours["ROS_LOG_DIR"]).is_relative_to(tmp_path)
+
+
+SOCKETS = """
+import os, sys
+from pathlib import Path
+from robot_rl_hardware.ros.node import open_node
+with open_node("sockets", raw_pictures=sys.argv[1] == "raw"):
+    threads = [Path(f"/proc/self/task/{t}/comm").read_text() for t in os.listdir("/proc/self/task")]
+    files = [f"/proc/self/fd/{fd}" for fd in os.listdir("/proc/self/fd")]
+    own = {os.readlink(f) for f in files if os.path.lexists(f)}
+    rows = [line.split() for line in Path("/proc/net/udp").read_text().splitlines()[1:]]
+    print("addresses", sorted({r[1].split(":")[0] for r in rows if f"socket:[{r[9]}]" in own}))
+    print("shared memory", any(t.startswith("dds.shm") for t in threads))
+"""
+
+
+@pytest.mark.ros
+@wheels
+@pytest.mark.parametrize("way", ["plain", "raw"])
+def test_a_node_has_sockets_of_this_machine_only_and_shared_memory_for_raw_pictures_only(
+    way: str, tmp_path: Path
+) -> None:
+    """What Fast DDS really does: it would silently leave out a profile that it does not like."""
+    script = tmp_path / "sockets.py"
+    script.write_text(SOCKETS)
+    with own_domain() as domain, program([sys.executable, str(script), way], domain) as child:
+        assert child.wait() == 0, child.said()
+        assert f"addresses ['0100007F']\nshared memory {way == 'raw'}" in child.said()
 
 
 def test_a_machine_without_ros_is_told_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -128,11 +185,12 @@ def test_a_domain_counts_those_who_use_it_and_is_free_when_they_left() -> None:
 
 NODE = """
 import os, signal, sys
+from robot_rl_hardware.ros.environment import is_local
 from robot_rl_hardware.ros.node import open_node
 with open_node("sleeper") as node:
     from std_msgs.msg import String
     node.create_subscription(String, "words", print, 1)
-    print("is ready", os.environ["ROS_AUTOMATIC_DISCOVERY_RANGE"])
+    print("is ready", is_local())
     if sys.argv[1] == "wait":
         signal.sigwait([signal.SIGINT])
     elif sys.argv[1] == "raise":
@@ -147,7 +205,7 @@ def test_a_program_with_a_node_ends_without_aborting(way: str, status: int, tmp_
     script = tmp_path / "sleeper.py"
     script.write_text("import signal; signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGINT])\n" + NODE)
     with own_domain() as domain, program([sys.executable, str(script), way], domain) as child:
-        child.wait_for_words("is ready LOCALHOST")
+        child.wait_for_words("is ready True")
         if way == "wait":
             child.send(2)
         assert child.wait() == status, child.said()

@@ -1,11 +1,13 @@
 """Everything before rclpy is imported: which ROS there is, where it looks for peers, where it logs.
 
 Two ROS installations in one process crash at random, so a mixed one is refused before anything of it is loaded. Peers
-are looked for on this machine only unless the user says otherwise. Variables that the user has set are never touched.
+are looked for on this machine only unless the user says otherwise. What the user has set keeps its meaning.
 
 Fast DDS talks over UDP here. Its shared memory is faster for large messages, but a program that is killed can leave it
-in a state in which others go deaf (Fast-DDS issues 5469 and 4728): a killed actor must not do that to an arm's node.
-All that we send fits into datagrams. Only a program that takes raw pictures of another's topic gets shared memory too.
+in a state in which others go deaf or dumb (Fast-DDS issues 5469 and 4728): a killed actor must not do that to an arm's
+node. All that we send fits into datagrams. Only a program that takes raw pictures of another's topic gets shared memory
+too. Where ROS is told to stay on this machine, it replaces the transports of a profile by its own, shared memory among
+them (rmw_fastrtps issue 676), so our profiles say that themselves and ROS's own variable is put out of action.
 """
 
 from __future__ import annotations
@@ -21,11 +23,13 @@ from robot_rl.errors import ConfigError, MissingDependency
 
 LARGEST_DOMAIN = 101
 """Above it the ports of a domain collide with those that Linux hands out to anyone (32768 to 60999)."""
-UDP, SHARED_MEMORY = (Path(__file__).with_name(name) for name in ("udp.xml", "shm.xml"))
+UDP, SHARED_MEMORY, LOCAL_UDP, LOCAL_SHARED_MEMORY = (
+    Path(__file__).with_name(name) for name in ("udp.xml", "shm.xml", "udp_local.xml", "shm_local.xml")
+)
 WHEELS = "ros_wheels_bootstrapper"
 _BOOTSTRAPPED = "_ROS_WHEELS_BOOTSTRAP_COMPLETE"
 _LIBRARY = "librcl.so"
-_DISCOVERY = ("ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY")
+_RANGE, _LOCALHOST_ONLY = "ROS_AUTOMATIC_DISCOVERY_RANGE", "ROS_LOCALHOST_ONLY"
 _PROFILE_NAMES = ("FASTRTPS_DEFAULT_PROFILES_FILE", "FASTDDS_DEFAULT_PROFILES_FILE")
 
 
@@ -50,15 +54,40 @@ def prepare(environ: dict[str, str] | os._Environ[str] | None = None, *, raw_pic
             'pip install "robot-rl[ros]" on x86-64 Linux; elsewhere install ROS 2 Humble or Jazzy and source its setup',
         )
     check_domain(env.get("ROS_DOMAIN_ID", ""))
-    if not any(env.get(name) for name in _DISCOVERY):
-        env["ROS_AUTOMATIC_DISCOVERY_RANGE"] = "LOCALHOST"
-        if env.get("ROS_DISTRO", "") == "humble":  # the only name that it knows; later ones warn of it
-            env["ROS_LOCALHOST_ONLY"] = "1"
-    if not {env.get(name) for name in _PROFILE_NAMES} - {None, "", str(UDP), str(SHARED_MEMORY)}:
+    local = is_local(env)
+    if _transports_are_ours(env):
+        if local:
+            env[_RANGE] = "SYSTEM_DEFAULT"
+            env.pop(_LOCALHOST_ONLY, None)
+            profile = LOCAL_SHARED_MEMORY if raw_pictures else LOCAL_UDP
+        else:
+            profile = SHARED_MEMORY if raw_pictures else UDP
         for name in _PROFILE_NAMES:  # Fast DDS 2 reads the first, Fast DDS 3 the second
-            env[name] = str(SHARED_MEMORY if raw_pictures else UDP)
+            env[name] = str(profile)
+    if not env.get(_RANGE) and not env.get(_LOCALHOST_ONLY):  # a user's own profile, middleware or list of peers
+        env[_RANGE] = "LOCALHOST"
+        if env.get("ROS_DISTRO", "") == "humble":  # the only name that it knows; later ones warn of it
+            env[_LOCALHOST_ONLY] = "1"
     if not env.get("ROS_LOG_DIR") and not env.get("ROS_HOME"):
         env["ROS_LOG_DIR"] = str(_log_folder(env))
+
+
+def is_local(environ: Mapping[str, str] | None = None) -> bool:
+    """Return whether peers are looked for on this machine only: unless the user says otherwise."""
+    env = os.environ if environ is None else environ
+    if env.get("ROS_STATIC_PEERS"):
+        return False
+    if env.get(_LOCALHOST_ONLY):  # ROS heeds it above the newer one
+        return env[_LOCALHOST_ONLY] == "1" or env.get(_RANGE) == "LOCALHOST"
+    ours = {env.get(name) for name in _PROFILE_NAMES} & {str(LOCAL_UDP), str(LOCAL_SHARED_MEMORY)}
+    return env.get(_RANGE, "") in ("", "LOCALHOST") or (env[_RANGE] == "SYSTEM_DEFAULT" and bool(ours))
+
+
+def _transports_are_ours(environ: Mapping[str, str]) -> bool:
+    """Return whether ROS runs on Fast DDS, and on no profile of the user's."""
+    ours = {None, "", *map(str, (UDP, SHARED_MEMORY, LOCAL_UDP, LOCAL_SHARED_MEMORY))}
+    theirs = {environ.get(name) for name in _PROFILE_NAMES} - ours
+    return not theirs and "fastrtps" in (environ.get("RMW_IMPLEMENTATION") or "rmw_fastrtps_cpp")
 
 
 def _log_folder(environ: Mapping[str, str]) -> Path:

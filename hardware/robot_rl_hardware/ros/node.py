@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 import re
 import threading
 import time
@@ -195,10 +194,7 @@ def arm_is_there(namespace: str, domain: int | None = None, patience_s: float = 
     """
     number = environment.domain_of(domain)
     environment.prepare()
-    local = (
-        os.environ.get("ROS_AUTOMATIC_DISCOVERY_RANGE") == "LOCALHOST" or os.environ.get("ROS_LOCALHOST_ONLY") == "1"
-    )
-    if local and not environment.participants_on(number):
+    if environment.is_local() and not environment.participants_on(number):
         return False
     topic = f"{namespace.rstrip('/')}/status"
     with open_node("arm_finder", domain=number) as node, contextlib.suppress(RobotError):
