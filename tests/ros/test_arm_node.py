@@ -92,7 +92,12 @@ class Listener:
         return result.successful, result.reason
 
     def run(self) -> None:
-        """Bring the arm to RUN, whatever the test before left."""
+        """Bring the arm to RUN, whatever the test before left.
+
+        Its last command may still run, and would end in a hold by silence amid this test: a stop forgets it.
+        """
+        assert self.trigger("stop").success
+        wait_for(lambda: self.mode == "STOPPED", "a stop")
         assert self.trigger("acknowledge").success
         wait_for(lambda: self.mode == "RUN", "RUN")
 
