@@ -61,6 +61,7 @@ class RecoverySettings:
         speed_m_s: Of every rung.
         back_m: How far to back out.
         brake_s: Longest braking.
+        roof_s: A car that reads gravity the wrong way round all that time lies on its roof.
         blocked_s, blocked_m: Less progress than that in that time ends a stretch.
         stretch_m: Longest stretch of a turn, before it goes the other way.
         stretches: Most stretches of a turn.
@@ -74,6 +75,7 @@ class RecoverySettings:
     speed_m_s: float = 0.9
     back_m: float = 0.8
     brake_s: float = 1.5
+    roof_s: float = 0.5
     blocked_s: float = 0.6
     blocked_m: float = 0.06
     stretch_m: float = 0.7
@@ -115,12 +117,13 @@ class Recovery:
         self.rung, self.climbed = "brake", ["brake"]
         self._since: tuple[float, Vector] | None = None
         self._mark: tuple[float, Vector] | None = None
+        self._roof_since_s: float | None = None
         self._forward, self._stretch, self._tries = True, 0, 0
-        self._side, self._yaws = 0.0, list[float]()
+        self._side, self._yaw, self._turned = 0.0, 0.0, list[float]()
 
     def command(self, state: CarState) -> CarCommand | None:
         """Return what to do now, or None when the recovery is over."""
-        if state.acceleration_m_s2[2] < 0.0:  # on its roof: nothing that wheels can mend
+        if self._on_its_roof(state):  # nothing that wheels can mend
             self._go("person", state)
         p, yaw = ahead(state, max(state.stamp_s - state.pose_stamp_s, 0.0))
         for _ in range(6):  # a rung may end at once; each ends only once for one reading
@@ -137,6 +140,15 @@ class Recovery:
         self.rung, self._since, self._mark = rung, None, None
         self.climbed.append(rung)
         self._side = 0.0
+
+    def _on_its_roof(self, state: CarState) -> bool:
+        """Return whether it lies on its roof; for a moment a crash reads the same."""
+        if state.acceleration_m_s2[2] >= 0.0:
+            self._roof_since_s = None
+            return False
+        if self._roof_since_s is None:
+            self._roof_since_s = state.stamp_s
+        return state.stamp_s - self._roof_since_s >= self.settings.roof_s
 
     def _blocked(self, state: CarState, p: Vector) -> bool:
         """Return whether the car has not got on for a while, though it was told to."""
@@ -190,16 +202,17 @@ class Recovery:
             if self._stretch >= set_.stretches:
                 self._go("person", state)
                 return None
-            self._yaws.append(yaw)
+            self._turned.append(self._side * wrap(yaw - self._yaw))
+            self._yaw = yaw
             # A car that lies along a wall cannot turn towards it, only the other way around.
-            if len(self._yaws) > 2 and self._side * wrap(yaw - self._yaws[-3]) < set_.turned_rad:
-                self._side, self._yaws = -self._side, [yaw]
+            if len(self._turned) > 1 and sum(self._turned[-2:]) < set_.turned_rad:
+                self._side, self._turned = -self._side, []
         if not self._side:
             # Turn towards the course's direction, and on a tie towards the line.
             self._side = -math.copysign(1.0, off if abs(off) < 2.8 else left)
             if self._tries and abs(off) < set_.aligned_rad:  # nothing to turn for: one side, next time the other
                 self._side = 1.0 if self._tries % 2 else -1.0
-            self._yaws = [yaw]
+            self._yaw, self._turned = yaw, []
         steering = self._side * self.car.max_steering_rad
         return self._drive(steering if self._forward else -steering, forward=self._forward)
 
