@@ -234,8 +234,8 @@ def run(states: int = 200, seed: int = 0) -> list[dict[str, Any]]:
 def rungs(climbed: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
     """Return a row for each rung: of the times that it was tried, how often it led on to where it should.
 
-    Braking leads to backing out, that to the line if nothing has to be turned first, a turn to the line, and the drive to
-    the line to being back.
+    Braking leads to backing out, that to the line if nothing has to be turned first, a turn to the line, and the drive
+    to the line to being back.
     """
     rows: list[dict[str, Any]] = []
     for rung, leads_to, what in (

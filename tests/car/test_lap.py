@@ -8,16 +8,16 @@ from typing import Any
 import gymnasium
 import numpy as np
 import pytest
+from cars import reading
 
-from robot_rl.car import CarCommand, CarReset, CarState
+from robot_rl.car import CarReset
 from robot_rl.car_env import CarEnv
 from robot_rl.errors import ConfigError, SpecError
 from robot_rl_sim.car.settings import CarTwinConfig, Sensors
 from robot_rl_sim.car.twin import CarTwin
-from robot_rl_tasks.car.driver import DriverSettings, PurePursuit, ahead
+from robot_rl_tasks.car.driver import DriverSettings, PurePursuit
 from robot_rl_tasks.car.lap import Lap
 from robot_rl_tasks.car.places import place
-from robot_rl_tasks.car.recovery import Breadcrumbs, Recovery
 from robot_rl_tasks.car.trouble import TroubleDetector
 
 
@@ -164,27 +164,17 @@ def test_its_camera_is_part_of_the_observation() -> None:
     env.close()
 
 
-def state_with(**values: object) -> CarState:
-    base = {
-        "stamp_s": 0.0, "pose_stamp_s": 0.0, "p_WC": np.zeros(2), "yaw_rad": 0.0, "speed_m_s": 0.0,
-        "yaw_rate_rad_s": 0.0, "wheel_speeds_m_s": np.zeros(4), "acceleration_m_s2": np.array([0.0, 0.0, 9.81]),
-        "angular_rate_rad_s": np.zeros(3), "shock_m_s2": 0.0, "steering_rad": 0.0, "current_a": 0.0,
-        "ranges_m": np.zeros(0),
-    }  # fmt: skip
-    return CarState(**{**base, **values})
-
-
 def test_trouble_is_named_from_what_the_sensors_show() -> None:
-    assert TroubleDetector().update(state_with(shock_m_s2=30.0), 1.0) == "crash"
+    assert TroubleDetector().update(reading(shock_m_s2=30.0), 1.0) == "crash"
     lying, still, parked = TroubleDetector(), TroubleDetector(), TroubleDetector()
     found = []
     rng = np.random.default_rng(0)
     for k in range(40):
         t, p = 0.05 * k, 0.01 * rng.standard_normal(2)
-        lying_state = state_with(stamp_s=t, acceleration_m_s2=np.array([0.0, 9.5, 0.2]))
+        lying_state = reading(stamp_s=t, acceleration_m_s2=np.array([0.0, 9.5, 0.2]))
         found.append(
-            (lying.update(lying_state, 0.0), still.update(state_with(stamp_s=t, p_WC=p), 1.0),
-             parked.update(state_with(stamp_s=t, p_WC=p), 0.0))
+            (lying.update(lying_state, 0.0), still.update(reading(stamp_s=t, p_WC=p), 1.0),
+             parked.update(reading(stamp_s=t, p_WC=p), 0.0))
         )  # fmt: skip
     assert found[2] == ("", "", "")
     assert found[-1] == ("flip", "stuck", "")
