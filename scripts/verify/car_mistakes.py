@@ -62,15 +62,15 @@ def measure(runner: Runner) -> list[Row]:
         ("a course narrower than the car", [*train, f"task.course={files['narrow']}"], "the car is 0.31 m wide"),
         ("a map without walls", [*train, f"task.course={files['empty-map']}"], "has no walls"),
     ):
-        rows.append(_row(runner, what, words, says, lambda: _driven(folder / "runs")))
+        rows.append(_row(runner, what, words, says, lambda: driven(folder / "runs")))
     for what, name, says in (
         ("a car file without a wheelbase", "without", "does not give wheelbase_m"),
         ("a car file with an impossible servo", "impossible", "servo_min is 0.95"),
         ("a car file with a number that is none", "nan", "max_speed_m_s"),
     ):
-        with _listening() as (port, heard):
+        with listening() as (port, heard):
             node = ["node", "car", "driver=vesc", f"driver.port={port}", f"car={files[name]}"]
-            rows.append(_row(runner, what, node, says, functools.partial(_spoken, heard)))
+            rows.append(_row(runner, what, node, says, functools.partial(spoken, heard)))
     node = ["node", "car", "driver=vesc", "driver.port=/dev/robot_rl_no_vesc", f"car={files['good']}"]
     rows.append(_row(runner, "a VESC that is not plugged in", node, "there is no serial port /dev/robot_rl_no_vesc"))
     camera = ["node", "camera", "camera=opencv", "camera.device=/dev/video99", "names=[front]"]
@@ -118,11 +118,12 @@ def _type(keys: int, over: threading.Event, told: Path) -> None:
         os.write(keys, b"q" if far else b"w")
 
 
-def _spoken(heard: bytearray) -> str:
+def spoken(heard: bytearray) -> str:
+    """Return what a serial port heard, in words; empty if it heard nothing."""
     return "the VESC was spoken to" if heard else ""
 
 
-def _driven(runs: Path) -> str:
+def driven(runs: Path) -> str:
     """Return what runs hold that comes from driving, in words; their settings alone do not."""
     found = [path.name for path in runs.rglob("*") if path.is_file() and path.name not in ("config.yaml", "run.json")]
     return f"{', '.join(found)} was written" if found else ""
@@ -140,7 +141,7 @@ def _terminal() -> Iterator[tuple[int, int]]:
 
 
 @contextlib.contextmanager
-def _listening() -> Iterator[tuple[str, bytearray]]:
+def listening() -> Iterator[tuple[str, bytearray]]:
     """Yield the name of a serial port, and what was ever written to it."""
     heard = bytearray()
     with _terminal() as (ours, theirs):

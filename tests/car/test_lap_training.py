@@ -16,7 +16,8 @@ from robot_rl_tasks.car import evidence
 TINY = (
     "task=lap", "mode=single", "live=off", "agent.hidden=[16,16]", "agent.critics=2", "agent.batch_size=16",
     "agent.updates_per_actor_update=1", "learner.updates_per_call=4", "learner.updates_per_step=1",
-    "learner.clone_updates=20", "learner.hold_steps=20", "learner.total_env_steps=200", "task.max_steps=150", "expert.speed_m_s=3",
+    "learner.clone_updates=20", "learner.hold_steps=20", "learner.total_env_steps=200", "task.max_steps=150",
+    "expert.speed_m_s=3",
     "evaluation.video_episodes=0", "evaluation.episodes=1", "evaluation.clone_episodes=1", "metrics.sinks=[jsonl]",
 )  # fmt: skip
 

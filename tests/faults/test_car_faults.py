@@ -95,7 +95,7 @@ class Rig:
         self.programs.pop(kind).send(signal.SIGKILL)
 
     def stops_after(self, fault: Callable[[], None], by: str, mend: Callable[[], None] = lambda: None) -> None:
-        """Drive, do what shall stop the car, and wait for a stop that came from that; `mend` comes before each drive."""
+        """Drive, do what shall stop the car, and wait for a stop that came from that; `mend` comes before it."""
 
         def stopped_by_it() -> bool:
             mend()
