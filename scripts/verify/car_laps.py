@@ -68,7 +68,7 @@ def judge_residual(episodes: Sequence[Mapping[str, Any]], times: Mapping[str, fl
         at_most(RESIDUAL, "crashes and times stuck in it", early.crashes + early.stuck, 0, ""),
         at_most(
             RESIDUAL, f"median clean lap of the last {LAST_S:.0f} s of {came_to.driven_s / 60.0:.0f} min, over the "
-            "classical driver's", came_to.median_s / classical, 0.99, "", fast,
+            "careful classical driver's (task.grip=0.6)", came_to.median_s / classical, 0.99, "", fast,
         ),
         at_most(
             RESIDUAL, "the same, over its own first lap", came_to.median_s / start_s, 0.99, "", f" (of {start_s:.2f} s)"
