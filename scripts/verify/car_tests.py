@@ -53,7 +53,6 @@ CLAIMS: dict[str, Sequence[str]] = {
         "tests/car/test_traps.py",
         "tests/car/test_car_cli.py",
     ),
-    "cameras: pictures in order, modes, a camera that is unplugged": ("tests/cameras/test_opencv_camera.py",),
 }
 ROS = "the car's topics from another node: twist, F1TENTH's own, deadman, status, what is old"
 

@@ -117,13 +117,18 @@ class Recovery:
         self.rung, self.climbed = "brake", ["brake"]
         self._since: tuple[float, Vector] | None = None
         self._mark: tuple[float, Vector] | None = None
-        self._roof_since_s: float | None = None
+        self._over_since_s: float | None = None
         self._forward, self._stretch, self._tries = True, 0, 0
         self._side, self._yaw, self._turned = 0.0, 0.0, list[float]()
 
     def command(self, state: CarState) -> CarCommand | None:
         """Return what to do now, or None when the recovery is over."""
-        if self._on_its_roof(state):  # nothing that wheels can mend
+        if state.acceleration_m_s2[2] >= 0.0:
+            self._over_since_s = None
+        else:  # on its roof, which wheels cannot mend; for a moment a crash reads the same
+            since_s = self._over_since_s = state.stamp_s if self._over_since_s is None else self._over_since_s
+            if state.stamp_s - since_s < self.settings.roof_s:
+                return CarCommand(0.0, 0.0)
             self._go("person", state)
         p, yaw = ahead(state, max(state.stamp_s - state.pose_stamp_s, 0.0))
         for _ in range(6):  # a rung may end at once; each ends only once for one reading
@@ -140,15 +145,6 @@ class Recovery:
         self.rung, self._since, self._mark = rung, None, None
         self.climbed.append(rung)
         self._side = 0.0
-
-    def _on_its_roof(self, state: CarState) -> bool:
-        """Return whether it lies on its roof; for a moment a crash reads the same."""
-        if state.acceleration_m_s2[2] >= 0.0:
-            self._roof_since_s = None
-            return False
-        if self._roof_since_s is None:
-            self._roof_since_s = state.stamp_s
-        return state.stamp_s - self._roof_since_s >= self.settings.roof_s
 
     def _blocked(self, state: CarState, p: Vector) -> bool:
         """Return whether the car has not got on for a while, though it was told to."""
