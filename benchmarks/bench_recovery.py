@@ -15,8 +15,10 @@ if a crash just before it was. Events of one kind within a second are one.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections import Counter, deque
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -177,7 +179,8 @@ def run(states: int = 200, seed: int = 0) -> list[dict[str, Any]]:
     rng = np.random.default_rng([seed, 11])
     recovered: Counter[str] = Counter()
     tried: Counter[str] = Counter()
-    rungs: Counter[str] = Counter()
+    failures: Counter[str] = Counter()
+    climbed: list[list[str]] = []
     hits: Counter[str] = Counter()
     wrong: Counter[str] = Counter()
     seconds: list[float] = []
@@ -194,7 +197,9 @@ def run(states: int = 200, seed: int = 0) -> list[dict[str, Any]]:
             tried[kind] += 1
             recovered[kind] += good
             seconds.append(took)
-            rungs[recovery.climbed[-2] if good else f"failed: {' '.join(recovery.climbed[-4:])}, {name}"] += 1
+            climbed.append(recovery.climbed)
+            if not good:
+                failures[f"{name} {kind}: {' '.join(recovery.climbed[-4:])}"] += 1
         for k in range(max(states // 8, 1)):
             more = bench.judged(rng, heedless=k % 5 != 0, seconds=8.0)
             hits.update(more[0])
@@ -210,9 +215,10 @@ def run(states: int = 200, seed: int = 0) -> list[dict[str, Any]]:
     interval = wilson(k, n)
     rows.append(
         {"name": "recovery, all", "value": k / max(n, 1), "n": n,
-         "note": f"95 % interval {interval.low:.3f} to {interval.high:.3f}; median {np.median(seconds):.1f} s; last "
-                 f"rung {dict(rungs)}"}
+         "note": f"95 % interval {interval.low:.3f} to {interval.high:.3f}; median {np.median(seconds):.1f} s, longest "
+                 f"{max(seconds, default=math.nan):.1f} s; failed {dict(failures)}"}
     )  # fmt: skip
+    rows += rungs(climbed)
     for kind in ("crash", "stuck"):
         false, missed = wrong[f"false {kind}"], wrong[f"missed {kind}"]
         for what, other in (("precision", false), ("recall", missed)):
@@ -222,6 +228,25 @@ def run(states: int = 200, seed: int = 0) -> list[dict[str, Any]]:
                 {"name": f"{what}, {kind}", "value": right / total if total else math.nan, "n": total,
                  "note": f"{other} {'false' if what == 'precision' else 'missed'}"}
             )  # fmt: skip
+    return rows
+
+
+def rungs(climbed: Sequence[Sequence[str]]) -> list[dict[str, Any]]:
+    """Return a row for each rung: of the times that it was tried, how often it led on to where it should.
+
+    Braking leads to backing out, that to the line if nothing has to be turned first, a turn to the line, and the drive
+    to the line to being back.
+    """
+    rows: list[dict[str, Any]] = []
+    for rung, leads_to, what in (
+        ("brake", "back", "stopped"),
+        ("back", "join", "went straight on to the line; the others had to turn first"),
+        ("turn", "join", "could then drive to the line"),
+        ("join", "done", "were back; the others were blocked and turned again"),
+    ):  # fmt: skip
+        after = Counter(b for way in climbed for a, b in itertools.pairwise(way) if a == rung)
+        n, k = sum(after.values()), after[leads_to]
+        rows.append({"name": f"rung {rung}", "value": k / n if n else math.nan, "n": n, "note": f"{k} {what}"})
     return rows
 
 

@@ -67,6 +67,7 @@ class Runner:
         command: Sequence[str],
         timeout_s: float,
         env: Mapping[str, str] | None = None,
+        stdin: int = subprocess.DEVNULL,
     ) -> Finished:
         """Run a command to its end.
 
@@ -75,6 +76,7 @@ class Runner:
             command: Its words.
             timeout_s: After which it is stopped.
             env: Further environment variables.
+            stdin: What it reads, a file descriptor; nothing by default.
         """
         logs = self.work / "logs"
         logs.mkdir(parents=True, exist_ok=True)
@@ -85,7 +87,7 @@ class Runner:
             process = subprocess.Popen(
                 command,
                 cwd=self.root,
-                stdin=subprocess.DEVNULL,
+                stdin=stdin,
                 stdout=out_file,
                 stderr=err_file,
                 env={**os.environ, "COLUMNS": "200", **(env or {})},

@@ -26,12 +26,13 @@ class Tried:
 
     Attributes:
         passed, failed: How often.
-        hold_s: Age of the newest command when the arm began to hold, where the fault is silence.
+        seconds: How soon what had to happen did, where a test tells it: the age of the newest command when the arm
+            began to hold, the time until a car was told to stop.
     """
 
     passed: int = 0
     failed: int = 0
-    hold_s: list[float] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
 
 
 def measure(runner: Runner) -> list[Row]:
@@ -40,7 +41,7 @@ def measure(runner: Runner) -> list[Row]:
     results.unlink(missing_ok=True)
     words = ["-q", "-o", "junit_family=xunit1", f"--junitxml={results}", f"--repeat={REPEAT}", FILE]
     ended = runner.run(f"ros-{STAGE}", [sys.executable, "-m", "pytest", *words], TIMEOUT_S)
-    found = read(results) if results.is_file() else {}
+    found = read(results, "hold_s") if results.is_file() else {}
     if not found:
         return [Row(stage=STAGE, what="faults over ROS 2", measured=ended.how(), bar="all hold", holds=False)]
     return [row(what, tried) for what, tried in found.items()]
@@ -51,16 +52,21 @@ def row(what: str, tried: Tried) -> Row:
     n = tried.passed + tried.failed
     measured, holds = f"{tried.passed} of {n} held, and resumed on a person's word alone", tried.failed == 0 < n
     bar = "each time"
-    if tried.hold_s:
-        worst = max(tried.hold_s)
+    if tried.seconds:
+        worst = max(tried.seconds)
         measured += f"; held when the newest command was {worst:.3f} s old at most"
         bar += f", within {HOLD_S:g} s"
         holds = holds and worst <= HOLD_S
     return Row(stage=STAGE, what=what, measured=measured, bar=bar, holds=holds)
 
 
-def read(path: Path) -> dict[str, Tried]:
-    """Return what a JUnit file says of each fault; empty when it cannot be read."""
+def read(path: Path, timed: str) -> dict[str, Tried]:
+    """Return what a JUnit file says of each fault; empty when it cannot be read.
+
+    Args:
+        path: The file.
+        timed: Name of the property that tells the seconds.
+    """
     try:
         root = ElementTree.parse(path).getroot()
     except (OSError, ElementTree.ParseError):
@@ -76,6 +82,6 @@ def read(path: Path) -> dict[str, Tried]:
             tried.passed += 1
         for told in case.iter("property"):
             value = float(told.get("value", "nan"))
-            if told.get("name") == "hold_s" and value == value and value < 10.0:
-                tried.hold_s.append(value)
+            if told.get("name") == timed and value == value and value < 10.0:
+                tried.seconds.append(value)
     return dict(found)

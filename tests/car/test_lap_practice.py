@@ -106,7 +106,7 @@ def test_what_a_car_on_its_roof_needs_is_a_person_and_is_counted() -> None:
     env = make(slew=2.0)
     env.reset(seed=1)
     crash(env)
-    env.robot_state.acceleration_m_s2[2] = -9.81
+    env.car.data.qpos[2:7] = 0.3, 0.0, 1.0, 0.0, 0.0
     env.reset()
     assert env.task.tally.rescued
     facts = crash(env)["facts"]

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import robot_rl_sim  # noqa: F401  (chooses OpenGL before MuJoCo is imported)
+
+# isort: split
 import math
 
 import mujoco

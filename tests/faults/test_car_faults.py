@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from car_programs import command
+from car_programs import STUCK_S, command
 from cars import F1TENTH
 from ros_rig import Program, own_domain, program, wait_for
 from vesc_peer import VescPeer
@@ -94,6 +94,20 @@ class Rig:
     def kill(self, kind: str) -> None:
         self.programs.pop(kind).send(signal.SIGKILL)
 
+    def stops_after(self, fault: Callable[[], None], by: str, mend: Callable[[], None] = lambda: None) -> None:
+        """Drive, do what shall stop the car, and wait for a stop that came from that; `mend` comes before it."""
+
+        def stopped_by_it() -> bool:
+            mend()
+            self.drives()
+            stops = self.status["stops"]
+            fault()
+            wait_for(lambda: self.status["stops"] > stops and not self.status["drives"], "a stop")
+            return self.status["stopped_by"] == by  # else the machine was too busy for something else that moment
+
+        wait_for(stopped_by_it, f"a stop by the {by}")
+        assert 0.0 < self.status["stop_after_s"] < LOGIC_S
+
     def stands(self) -> None:
         before = self.twists
         wait_for(lambda: self.twists > before and abs(self.speed_m_s) < STANDING_M_S, "a car at rest")
@@ -136,35 +150,34 @@ def twin(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Rig]:
 def test_whatever_is_killed_the_car_is_told_to_stop_and_nothing_resumes(
     twin: Rig, kind: str, by: str, record_property: Callable[[str, object], None]
 ) -> None:
-    def stopped_by_it() -> bool:
-        twin.drives()
-        stops = twin.status["stops"]
-        twin.kill(kind)
-        wait_for(lambda: twin.status["stops"] > stops and not twin.status["drives"], "a stop")
-        return twin.status["stopped_by"] == by  # else the machine was too busy for something else that moment
-
-    wait_for(stopped_by_it, f"a stop by the {by}")
-    assert 0.0 < twin.status["stop_after_s"] < LOGIC_S
+    twin.stops_after(lambda: twin.kill(kind), by)
     record_property("stop_s", twin.status["stop_after_s"])
     twin.stands()
     twin.nothing_resumes()
+
+
+def test_a_joystick_that_repeats_itself_is_a_dead_one(
+    twin: Rig, record_property: Callable[[str, object], None]
+) -> None:
+    twin.stops_after(lambda: twin.programs["joystick"].send(signal.SIGALRM), "deadman")
+    record_property("stop_s", twin.status["stop_after_s"])
+    twin.stands()
+    time.sleep(STUCK_S)  # it lives again by itself
+    twin.nothing_resumes()
+
+
+def test_a_button_that_is_let_go_stops_the_car(twin: Rig, record_property: Callable[[str, object], None]) -> None:
+    twin.stops_after(lambda: twin.press(False), "deadman")
+    record_property("stop_s", twin.status["stop_after_s"])
+    twin.stands()
+    twin.drives()  # it was let go, so a press is enough
 
 
 def test_a_vesc_that_falls_silent_is_told_to_stop(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:
     with VescPeer() as peer, vesc(tmp_path, peer) as car:
-
-        def stopped_by_it() -> bool:
-            peer.silent = False
-            car.drives()
-            stops = car.status["stops"]
-            peer.silent = True
-            wait_for(lambda: car.status["stops"] > stops and not car.status["drives"], "a stop")
-            return car.status["stopped_by"] == "link"  # else the machine was too busy for something else that moment
-
-        wait_for(stopped_by_it, "a stop by the link")
-        assert 0.0 < car.status["stop_after_s"] < LOGIC_S
+        car.stops_after(lambda: setattr(peer, "silent", True), "link", mend=lambda: setattr(peer, "silent", False))
         record_property("stop_s", car.status["stop_after_s"])
         wait_for(lambda: peer.motor.erpm == 0.0, "a motor at rest")
 

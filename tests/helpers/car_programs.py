@@ -2,7 +2,8 @@
 
     python car_programs.py KIND DOMAIN [TOPIC]
 
-A joystick holds its button from SIGUSR1 on and lets it go at SIGUSR2; its axes move, as those of a hand do.
+A joystick holds its button from SIGUSR1 on and lets it go at SIGUSR2; its axes move, as those of a hand do, but for a
+while after SIGALRM: then it tells the same again and again with fresh stamps, as the receiver of a dead pad may.
 """
 
 from __future__ import annotations
@@ -10,10 +11,12 @@ from __future__ import annotations
 import signal
 import sys
 import threading
+import time
 from pathlib import Path
 
 CAR_FILE = "car.yaml"
 SPEED_M_S = 1.0
+STUCK_S = 2.0
 
 
 def policy(node, over, topic="cmd_vel"):
@@ -36,11 +39,18 @@ def joystick(node, over):
     from robot_rl_hardware.ros import messages, qos
 
     publisher, held, count = node.create_publisher(Joy, "joy", qos.request()), threading.Event(), 0
+    stuck_until_s = 0.0
+
+    def stick(*_):
+        nonlocal stuck_until_s
+        stuck_until_s = time.monotonic() + STUCK_S
+
     signal.signal(signal.SIGUSR1, lambda *_: held.set())
     signal.signal(signal.SIGUSR2, lambda *_: held.clear())
+    signal.signal(signal.SIGALRM, stick)
     print("joystick ready", flush=True)  # noqa: T201, its only way to tell
     while not over.wait(0.02):
-        count += 1
+        count += time.monotonic() > stuck_until_s
         header = messages.header(node.get_clock().now().nanoseconds)
         publisher.publish(Joy(header=header, axes=[float(count)], buttons=[0, 0, 0, 0, 0, int(held.is_set())]))
 

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 
+import numpy as np
+
+from robot_rl.car import CarState
 from robot_rl_hardware.car.settings import CarSettings
 
 F1TENTH = CarSettings(
@@ -28,3 +31,14 @@ F1TENTH = CarSettings(
 MIRRORED = dataclasses.replace(
     F1TENTH, speed_to_erpm_gain=-4200.0, speed_to_erpm_offset=60.0, steering_to_servo_gain=0.8
 )
+
+
+def reading(**values: object) -> CarState:
+    """Return a reading of a car that stands at the origin on its wheels, but for what is given."""
+    base = {
+        "stamp_s": 0.0, "pose_stamp_s": 0.0, "p_WC": np.zeros(2), "yaw_rad": 0.0, "speed_m_s": 0.0,
+        "yaw_rate_rad_s": 0.0, "wheel_speeds_m_s": np.zeros(4), "acceleration_m_s2": np.array([0.0, 0.0, 9.81]),
+        "angular_rate_rad_s": np.zeros(3), "shock_m_s2": 0.0, "steering_rad": 0.0, "current_a": 0.0,
+        "ranges_m": np.zeros(0),
+    }  # fmt: skip
+    return CarState(**{**base, **values})

@@ -53,16 +53,16 @@ def test_faults_are_counted_over_their_repetitions(tmp_path: Path) -> None:
         '</properties></testcase><testcase name="test_bad[0-not a number]"><failure/></testcase>'
         '<testcase name="test_bad[1-not a number]"/></testsuite></testsuites>'
     )
-    rows = [ros_faults.row(what, tried) for what, tried in ros_faults.read(path).items()]
+    rows = [ros_faults.row(what, tried) for what, tried in ros_faults.read(path, "hold_s").items()]
     assert [(row.what, row.holds) for row in rows] == [("a killed actor", True), ("bad: not a number", False)]
     assert "2 of 2" in rows[0].measured
     assert "0.260 s" in rows[0].measured
     path.write_text("<testsuites><test")
-    assert ros_faults.read(path) == {}
+    assert ros_faults.read(path, "hold_s") == {}
 
 
 def test_a_hold_that_came_too_late_fails() -> None:
-    assert ros_faults.row("x", ros_faults.Tried(passed=2, hold_s=[0.26, 0.5])).holds is False
+    assert ros_faults.row("x", ros_faults.Tried(passed=2, seconds=[0.26, 0.5])).holds is False
     assert ros_faults.row("x", ros_faults.Tried()).holds is False
 
 

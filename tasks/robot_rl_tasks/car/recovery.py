@@ -61,9 +61,11 @@ class RecoverySettings:
         speed_m_s: Of every rung.
         back_m: How far to back out.
         brake_s: Longest braking.
+        roof_s: A car that reads gravity the wrong way round all that time lies on its roof.
         blocked_s, blocked_m: Less progress than that in that time ends a stretch.
         stretch_m: Longest stretch of a turn, before it goes the other way.
         stretches: Most stretches of a turn.
+        turned_rad: Two stretches that turn it less than this say that it cannot turn to that side here.
         aligned_rad: A heading nearer than this to the course's needs no turn.
         join_s, joins: Longest drive to the line, beside the time that its distance takes, and how often it is tried
             again.
@@ -73,10 +75,12 @@ class RecoverySettings:
     speed_m_s: float = 0.9
     back_m: float = 0.8
     brake_s: float = 1.5
+    roof_s: float = 0.5
     blocked_s: float = 0.6
     blocked_m: float = 0.06
     stretch_m: float = 0.7
     stretches: int = 14
+    turned_rad: float = 0.15
     aligned_rad: float = 0.8
     join_s: float = 8.0
     joins: int = 6
@@ -107,16 +111,24 @@ class Recovery:
         slow = DriverSettings(
             wheelbase_m=self.car.wheelbase_m, max_steering_rad=self.car.max_steering_rad,
             max_speed_m_s=self.settings.speed_m_s, delay_s=self.car.delay_s, lookahead_m=0.5,
+            give_way_m=1000.0,  # slow as it is: slower still would not get it through grass
         )  # fmt: skip
         self._pursuit = PurePursuit(course, slow)
         self.rung, self.climbed = "brake", ["brake"]
         self._since: tuple[float, Vector] | None = None
         self._mark: tuple[float, Vector] | None = None
+        self._over_since_s: float | None = None
         self._forward, self._stretch, self._tries = True, 0, 0
+        self._side, self._yaw, self._turned = 0.0, 0.0, list[float]()
 
     def command(self, state: CarState) -> CarCommand | None:
         """Return what to do now, or None when the recovery is over."""
-        if state.acceleration_m_s2[2] < 0.0:  # on its roof: nothing that wheels can mend
+        if state.acceleration_m_s2[2] >= 0.0:
+            self._over_since_s = None
+        else:  # on its roof, which wheels cannot mend; for a moment a crash reads the same
+            since_s = self._over_since_s = state.stamp_s if self._over_since_s is None else self._over_since_s
+            if state.stamp_s - since_s < self.settings.roof_s:
+                return CarCommand(0.0, 0.0)
             self._go("person", state)
         p, yaw = ahead(state, max(state.stamp_s - state.pose_stamp_s, 0.0))
         for _ in range(6):  # a rung may end at once; each ends only once for one reading
@@ -132,6 +144,7 @@ class Recovery:
     def _go(self, rung: str, state: CarState) -> None:
         self.rung, self._since, self._mark = rung, None, None
         self.climbed.append(rung)
+        self._side = 0.0
 
     def _blocked(self, state: CarState, p: Vector) -> bool:
         """Return whether the car has not got on for a while, though it was told to."""
@@ -185,11 +198,18 @@ class Recovery:
             if self._stretch >= set_.stretches:
                 self._go("person", state)
                 return None
-        # Turn towards the course's direction, and on a tie towards the line.
-        side = -math.copysign(1.0, off) if abs(off) < 2.8 else -math.copysign(1.0, left)
-        if self._tries and abs(off) < set_.aligned_rad:  # nothing to turn for: to one side, next time to the other
-            side = 1.0 if self._tries % 2 else -1.0
-        steering = side * self.car.max_steering_rad
+            self._turned.append(self._side * wrap(yaw - self._yaw))
+            self._yaw = yaw
+            # A car that lies along a wall cannot turn towards it, only the other way around.
+            if len(self._turned) > 1 and sum(self._turned[-2:]) < set_.turned_rad:
+                self._side, self._turned = -self._side, []
+        if not self._side:
+            # Turn towards the course's direction, and on a tie towards the line.
+            self._side = -math.copysign(1.0, off if abs(off) < 2.8 else left)
+            if self._tries and abs(off) < set_.aligned_rad:  # nothing to turn for: one side, next time the other
+                self._side = 1.0 if self._tries % 2 else -1.0
+            self._yaw, self._turned = yaw, []
+        steering = self._side * self.car.max_steering_rad
         return self._drive(steering if self._forward else -steering, forward=self._forward)
 
     def _join(self, state: CarState, p: Vector, yaw: float) -> CarCommand | None:
