@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from robot_rl.car import Car, CarCommand, CarReset, CarState
 from robot_rl.errors import RobotError, SpecError
+from robot_rl.messages import StepBlock
 from robot_rl.specs import ActionSpec, ImageField, ObservationSpec
 from robot_rl.task import Outcome
 from robot_rl.timing import is_real_time, timing_of
@@ -119,6 +120,9 @@ class CarEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         task: What is to be done.
         images: The cameras to include, with the sizes of their pictures; none learns from state alone.
         render_camera: Camera of `render()`.
+
+    Attributes:
+        learning: Whether anything is learnt from what is seen; where not, what only learning needs is left out.
     """
 
     metadata = {"render_modes": ["rgb_array"], "render_fps": 20}  # noqa: RUF012 (gymnasium's own signature)
@@ -144,6 +148,7 @@ class CarEnv(gymnasium.Env[Any, NDArray[np.float32]]):
                 spaces[name] = gymnasium.spaces.Box(0, 255, self.observation_spec.images[name].shape, np.uint8)
             self.observation_space = gymnasium.spaces.Dict(spaces)
         self.real_time = is_real_time(car)
+        self.learning = True
         self._scale, self._offset = task.mapping()
         self._last = np.array(task.rest_action, np.float32)
         self._connected = False
@@ -162,6 +167,19 @@ class CarEnv(gymnasium.Env[Any, NDArray[np.float32]]):
         if self._state is None:
             raise SpecError("the environment was used before its first reset; call reset() first")
         return self._state
+
+    @property
+    def recorded_spec(self) -> ObservationSpec:
+        """What recorders write and viewers show of an observation; see `shown`."""
+        return self.observation_spec
+
+    def shown(self, observation: Any) -> Any:
+        """Return the newest observation as a person sees it: its pictures where a policy reads something else."""
+        return observation
+
+    def encoded(self, block: StepBlock) -> StepBlock:
+        """Return a block of recorded observations as a policy reads them."""
+        return block
 
     @property
     def last_action(self) -> NDArray[np.float32]:
