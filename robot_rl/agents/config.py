@@ -56,7 +56,8 @@ class AgentConfig:
         bc_loss: "nll" for the likelihood of the squashed Gaussian; "mse" for the squared error of its mode, with the
             standard deviation fitted beside it.
         bc_clip: Magnitude to which demonstrated actions are clipped in "nll", where an action of 1 is infinitely far.
-        expectile: Of IQL: which expectile of the values of recorded actions V learns; 0.5 is their mean, near 1 the best.
+        expectile: Of IQL: which expectile of the values of recorded actions V learns; 0.5 is their mean, near 1 the
+            best.
         advantage_weight: Of IQL: how much more an action is cloned for each unit by which it was better than V.
         advantage_clip: Of IQL: the most that an action weighs.
         eye_masks: Learned spatial masks of each channel of a camera's features.

@@ -1,10 +1,10 @@
 """Goal-conditioned implicit Q-learning over pictures: what pretrains an encoder for driving.
 
 A step is (picture, motion, goal as the robot sees it) -> (next picture, the same goal as it is seen then). Every step
-costs 1 - gamma until the goal is reached, trouble ends at the worst value of -1, so V lies between -1 and 0 and says how
-soon a robot that drives as well as the logs' better steps gets there: to tell it, the encoder has to see where the way is
-free. V and critics stand on one trunk of convolutions; both of their losses train it (`robot_rl.agents.iql` has them). No
-actor is learnt, for its gradient would stop before the trunk.
+costs 1 - gamma until the goal is reached, trouble ends at the worst value of -1, so V lies between -1 and 0 and says
+how soon a robot that drives as well as the logs' better steps gets there: to tell it, the encoder has to see where the
+way is free. V and critics stand on one trunk of convolutions; both of their losses train it (`robot_rl.agents.iql` has
+them). No actor is learnt, for its gradient would stop before the trunk.
 
 The trunk is a program of `robot_rl.encoders.program` with weights that are learnt: `Navigation.trunk` gives it as one.
 """
@@ -100,7 +100,7 @@ class Navigation:
         return self._update(state, dict(batch))
 
     def value_error(self, state: NavigationState, batch: Mapping[str, Any]) -> float:
-        """Return the mean error of V against the one-step target, squared: how well it tells steps it has not seen."""
+        """Return the mean squared error of V against the one-step target."""
         return float(self._judge(state, dict(batch)))
 
     def trunk(self, state: NavigationState, size: int) -> tuple[Op, ...]:

@@ -12,9 +12,9 @@ from robot_rl.errors import ConfigError
 
 WHAT = """\
 Learn an encoder of pictures for driving, offline: implicit Q-learning on logs of slow navigation, towards goals given
-in hindsight. The logs are driven in the twin by an unsteady classical driver on courses drawn at random, and may also be
-a folder of public ones (docs/car_learning.md says how they look). Writes OUT/encoder.trunk, which obs.encoder reads; it
-stays frozen on the car. The same command goes on after Ctrl-C or a kill."""
+in hindsight. The logs are driven in the twin by an unsteady classical driver on courses drawn at random, and may also
+be a folder of public ones (docs/car_learning.md says how they look). Writes OUT/encoder.trunk, which obs.encoder reads;
+it stays frozen on the car. The same command goes on after Ctrl-C or a kill."""
 SETTINGS = """\
   task.ground=              of the courses: carpet, asphalt, grass, ice; that of each course when empty
 """
@@ -65,8 +65,8 @@ def pretrain(arguments: Sequence[str]) -> int:
     say(f"{facts['frames']} frames of {facts['drives']} drives, {facts['updates']} updates in {facts['seconds']:.0f} s")
     if "unseen_error" in facts:
         say(
-            f"on {facts['unseen_drives']} unseen drives V errs by {facts['unseen_error']:.5f} (squared), with pictures of "
-            f"other moments by {facts['unseen_error_other_pictures']:.5f}"
+            f"on {facts['unseen_drives']} unseen drives V errs by {facts['unseen_error']:.5f} (squared), with pictures "
+            f"of other moments by {facts['unseen_error_other_pictures']:.5f}"
         )
     if not done.complete:
         say("not complete; the same command goes on")
@@ -103,19 +103,19 @@ def _drive(
     from robot_rl.config import compose
     from robot_rl.pretraining.drives import drive_log
 
-    tell = progress()
+    tell, count = progress(), len(courses)
     for i, course in enumerate(courses):
         speed = SPEEDS_M_S[i % len(SPEEDS_M_S)]
         common = ["task=lap", "obs=images", f"task.course={course}", f"robot.image_size={options.size}"]
         chosen = compose([*common, f"expert.speed_m_s={speed}", *settings], config_dirs=options.config_dir).settings()
         env = make_env(chosen, encode=False)
         try:
-            steps = round(60.0 * options.minutes / len(courses) / env.period_s)
+            steps = round(60.0 * options.minutes / count / env.period_s)
             path = folder / f"{course}-{steps}-{options.seed}.npz"
             if path.is_file():
                 continue
             expert = env.task.expert(chosen.expert.make())
-            told = lambda done, at=i * steps, n=len(courses) * steps: tell("driven steps", at + done, n)  # noqa: E731
+            told = lambda done, at=i * steps, n=count * steps: tell("driven steps", at + done, n)  # noqa: E731
             if not drive_log(path, env, expert, steps, options.seed + i, stopping=stopping, told=told):
                 return False
         finally:

@@ -1,4 +1,4 @@
-"""Logs of slow driving in a twin: a scripted driver whose hand is not steady, on courses that nothing is measured on."""
+"""Logs of slow driving in a twin, by a scripted driver whose hand is not steady."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ def drive_log(
 ) -> bool:  # fmt: skip
     """Drive, and keep what was seen as a log.
 
-    The driver's steering is disturbed, and now and then it steers somewhere else for a second, so that the log holds how
-    one gets back to the middle and what leads into a wall. After trouble the car gets back by itself, unrecorded.
+    The driver's steering is disturbed, and now and then it steers somewhere else for a second, so that the log holds
+    how one gets back to the middle and what leads into a wall. After trouble the car gets back by itself, unrecorded.
 
     Args:
         path: Of the log.

@@ -5,11 +5,11 @@
 | `pictures` | (n, H, H, 3) uint8 | RGB, square, H a multiple of 64 |
 | `stamp_s` | (n,) | when each was taken, rising |
 | `p_W` | (n, 2) | position [m] at that moment, in any fixed frame |
-| `yaw_rad` | (n,) | heading, the angle from x of that frame to where the robot looks, counter-clockwise |
+| `yaw_rad` | (n,) | heading: the angle from x of that frame to where the robot looks, to the left |
 | `trouble` | (n,) bool, may be left out | whether the robot had met something between the frame before and this one |
 
-No speed and no commands are asked for: both are read from the poses, so logs of any robot that rolls fit. A file is read
-without running anything that it holds.
+No speed and no commands are asked for: both are read from the poses, so logs of any robot that rolls fit. A file is
+read without running anything that it holds.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from robot_rl.errors import EncoderError, StorageError
 SIDE = 64
 """Pixels of the pictures as they are kept: larger ones are averaged."""
 SUFFIX = ".npz"
+NEEDED = ("pictures", "stamp_s", "p_W", "yaw_rad")
 FASTEST_M_S = 15.0
 """Poses that jump faster than this are no motion of a robot."""
 
@@ -88,8 +89,8 @@ def read_logs(folder: Path) -> list[NavigationLog]:
     paths = sorted(p for p in folder.glob(f"*{SUFFIX}") if not p.name.startswith("."))
     if not paths:
         raise EncoderError(
-            f"{folder} holds no logs of navigation (*{SUFFIX}); give a folder of drives with pictures, stamp_s, p_W and "
-            "yaw_rad, as docs/car_learning.md lists them"
+            f"{folder} holds no logs of navigation (*{SUFFIX}); give a folder of drives with pictures, stamp_s, p_W "
+            "and yaw_rad, as docs/car_learning.md lists them"
         )
     return [read_log(path) for path in paths]
 
@@ -99,20 +100,21 @@ def read_log(path: Path) -> NavigationLog:
     try:
         with open(path, "rb") as file:
             digest = hashlib.file_digest(file, "sha256").hexdigest()
-        with np.load(path, allow_pickle=False) as found:
-            arrays = {name: found[name] for name in ("pictures", "stamp_s", "p_W", "yaw_rad") if name in found.files}
-            trouble = found["trouble"] if "trouble" in found.files else None
+            file.seek(0)
+            found: Any = np.load(file, allow_pickle=False)
+            names = getattr(found, "files", [])  # of a lone array there are none
+            arrays = {name: np.asarray(found[name]) for name in (*NEEDED, "trouble") if name in names}
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
         raise EncoderError(f"the log {path} cannot be read as plain arrays ({e}); write it with numpy.savez") from e
-    for name in ("pictures", "stamp_s", "p_W", "yaw_rad"):
+    for name in NEEDED:
         if name not in arrays:
-            raise _refused(path, f"it has no array '{name}'", "pictures, stamp_s, p_W and yaw_rad are needed")
+            raise _refused(path, f"it has no array '{name}'", "pictures, stamp_s, p_W and yaw_rad are")
     pictures, n = arrays["pictures"], len(arrays["stamp_s"])
     side = pictures.shape[1] if pictures.ndim == 4 else 0
     if pictures.dtype != np.uint8 or pictures.shape != (n, side, side, 3) or side < SIDE or side % SIDE:
         raise _refused(
             path, f"its pictures are {pictures.dtype} of shape {pictures.shape}",
-            f"allowed is uint8 of shape ({n}, H, H, 3) with H a multiple of {SIDE}; cut and resize them",
+            f"uint8 of shape ({n}, H, H, 3) with H a multiple of {SIDE} is (cut and resize them)",
         )  # fmt: skip
     numbers: dict[str, NDArray[np.float64]] = {}
     for name, shape in (("stamp_s", (n,)), ("p_W", (n, 2)), ("yaw_rad", (n,))):
@@ -122,7 +124,7 @@ def read_log(path: Path) -> NavigationLog:
         numbers[name] = value.astype(np.float64)
     if n < 2 or not (np.diff(numbers["stamp_s"]) > 0.0).all():
         raise _refused(path, f"its {n} moments do not rise", "two frames or more, each later than the last, are")
-    met = np.zeros(n, np.bool_) if trouble is None else trouble
+    met = arrays.get("trouble", np.zeros(n, np.bool_))
     if met.shape != (n,) or met.dtype.kind not in "biu":
         raise _refused(path, f"its trouble is {met.dtype} of shape {met.shape}", f"{n} truth values are")
     return NavigationLog(

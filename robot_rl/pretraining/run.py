@@ -76,7 +76,7 @@ class Pretrained:
 
 
 def held_out(logs: Sequence[NavigationLog]) -> tuple[list[NavigationLog], list[NavigationLog]]:
-    """Return the drives to learn from and those to judge by: every sixth, and of fewer the last; none of a single one."""
+    """Return the drives to learn from and those to judge by: every sixth, or of fewer the last; none of one alone."""
     unseen = list(logs[_HELD_OUT - 1 :: _HELD_OUT]) or list(logs[1:][-1:])
     names = {id(log) for log in unseen}
     return [log for log in logs if id(log) not in names], unseen
@@ -150,8 +150,8 @@ def _found(path: Path, identity: dict[str, Any]) -> checkpoint.Checkpoint:
     if found.meta.get("kind") != KIND or theirs != identity:
         odd = [name for name in identity if theirs[name] != identity[name]]
         raise CheckpointError(
-            f"{path} was learnt with other {' and '.join(odd) or 'things'} than now; go on with what it was begun with, "
-            "or give another folder with --out"
+            f"{path} was learnt with other {' and '.join(odd) or 'things'} than now; go on with what it was begun "
+            "with, or give another folder with --out"
         )
     return found
 
@@ -162,7 +162,7 @@ def _save(path: Path, arrays: Any, rng: np.random.Generator, seconds: float, ide
 
 
 def _judged(agent: Any, state: Any, drives: Drives, config: PretrainConfig) -> dict[str, float]:
-    """Return how well V tells unseen drives, with their pictures and with those of other moments: do pictures matter?"""
+    """Return how well V tells unseen drives, with their pictures and with those of other moments."""
     rng, sampler = np.random.default_rng([config.seed, 4]), Sampler(drives, shift=False)
     own, other = [], []
     for _ in range(_BATCHES):
