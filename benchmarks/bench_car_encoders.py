@@ -3,11 +3,11 @@
     robot-rl pretrain --out encoders/navigation
     python benchmarks/bench_car_encoders.py --navigation encoders/navigation [--seeds 100] [--steps 12000]
 
-Every row is `robot-rl train task=lap obs=images` with another frozen trunk: the one learnt by navigation, the same network
-with its weights as they were drawn, and EfficientNet-Lite0 of ImageNet; `--state` adds a run that sees the course's
-numbers instead. Runs lie under `--runs` and are gone on with when the benchmark is started again. "First lap" is
-driving time, recoveries included. Training the trunk too in every update is not run: what an update would then cost is
-measured (the row "from scratch").
+Every row is `robot-rl train task=lap obs=images` with another frozen trunk: the one learnt by navigation, the same
+network with its weights as they were drawn, and EfficientNet-Lite0 of ImageNet; `--state` adds a run that sees the
+course's numbers instead. Runs lie under `--runs` and go on when the benchmark is started again. "First lap" is driving
+time, recoveries included. Training the trunk too in every update is not run: what an update would then cost is measured
+(the row "from scratch").
 """
 
 from __future__ import annotations
@@ -69,8 +69,9 @@ def row(name: str, folder: Path) -> dict[str, Any]:
     board = read_json(folder / "leaderboard.json").get("rows", [{}])
     seconds = read_json(folder / "summary.json").get("seconds", {})
     return {
-        "encoder": name, "first_lap_s": laps[0].driven_s if laps else float("nan"), "first_clean_s": found.first_clean_s,
-        "laps": found.laps, "clean": found.clean_laps, "median_s": found.median_s, "best_s": found.best_s,
+        "encoder": name, "first_lap_s": laps[0].driven_s if laps else float("nan"),
+        "first_clean_s": found.first_clean_s, "laps": found.laps, "clean": found.clean_laps,
+        "median_s": found.median_s, "best_s": found.best_s,
         "crashes_km": found.per_km(found.crashes), "race_s": board[0].get("median_s"),
         "steps": int(read_json(folder / "summary.json").get("env_steps", 0)), "wall_s": seconds.get("training"),
     }  # fmt: skip

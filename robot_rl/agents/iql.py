@@ -113,7 +113,7 @@ class IqlAgent:
 
         (value_error, v), grads = jax.value_and_grad(value_loss, has_aux=True)(state.value)
         updates, value_opt = self._critic_opt.update(grads, state.value_opt)
-        value = optax.apply_updates(state.value, updates)
+        value: Any = optax.apply_updates(state.value, updates)
 
         next_v = self.value(value, self.eyes.join(next_x, value, next_images))[0, :, 0]
         y = batch["reward"] + batch["discount"] * next_v

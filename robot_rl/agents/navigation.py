@@ -23,7 +23,7 @@ from numpy.typing import NDArray
 
 from robot_rl.agents.compiling import compile_update
 from robot_rl.agents.iql import expectile_loss
-from robot_rl.agents.networks import LN_EPS, Mlp, Params
+from robot_rl.agents.networks import LN_EPS, Mlp
 from robot_rl.agents.trees import on_device, zeros_of
 from robot_rl.encoders.program import Conv, Op, Pool
 
@@ -95,7 +95,7 @@ class Navigation:
         Args:
             state: Consumed: its buffers are donated to the result.
             batch: "picture", "next_picture" (B, 64, 64, 3) uint8; "seen", "next_seen" (B, 5) and "motion" (B, 2), see
-                `robot_rl.pretraining.steps`; "reached", "trouble" (B,) 1 where the step led to the goal or into trouble.
+                `robot_rl.pretraining.steps`; "reached", "trouble" (B,) 1 where the step led there.
         """
         return self._update(state, dict(batch))
 
@@ -118,7 +118,7 @@ class Navigation:
         next_v = self.value(state.params["value"], jnp.concatenate([next_code, batch["next_seen"]], axis=1))[0, :, 0]
         y = jax.lax.stop_gradient(self._target(batch, next_v))
 
-        def loss_of(params: Params) -> tuple[Array, Info]:
+        def loss_of(params: Mapping[str, Any]) -> tuple[Array, Info]:
             code = self._see(params, batch["picture"])
             x = jnp.concatenate([code, batch["seen"]], axis=1)
             x_a = jnp.concatenate([x, batch["motion"]], axis=1)
@@ -132,7 +132,7 @@ class Navigation:
 
         grads, info = jax.grad(loss_of, has_aux=True)(state.params)
         updates, opt = self._opt.update(grads, state.opt)
-        params = optax.apply_updates(state.params, updates)
+        params: Any = optax.apply_updates(state.params, updates)
         target = jax.tree.map(lambda t, p: t + self._polyak * (p - t), state.target, params["critic"])
         return NavigationState(params=params, target=target, opt=opt, step=state.step + 1), info
 
@@ -157,7 +157,7 @@ class Navigation:
         return jnp.tanh(h * jax.lax.rsqrt(jnp.square(h).mean(axis=-1, keepdims=True) + LN_EPS))
 
 
-def trunk_features(trunk: Mapping[str, Array], picture: Array) -> Array:
+def trunk_features(trunk: Mapping[str, Any], picture: Any) -> Array:
     """Return the (B, 8, 8, 32) map of (B, 64, 64, 3) uint8 pictures."""
     x = (picture.astype(jnp.float32) / 255.0 - MEAN) / STD
     for i, (_, stride) in enumerate(LAYERS):

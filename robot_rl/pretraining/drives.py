@@ -4,12 +4,27 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
+from robot_rl.car import CarState
 from robot_rl.car_env import CarEnv
 from robot_rl.pretraining.logs import SIDE, save_log
-from robot_rl.task import Expert
+
+
+class Driver(Protocol):
+    """Who drives: gives actions as `CarEnv` takes them."""
+
+    def reset(self, rng: np.random.Generator) -> None:
+        """Begin, or go on from where the car stands."""
+        ...
+
+    def action(self, state: CarState) -> NDArray[np.float32]:
+        """Return the (2,) place in the window of settings."""
+        ...
+
 
 NOISE = 0.25
 """Standard deviation of what is added to the driver's setting of steering; it wanders over half a second."""
@@ -18,7 +33,7 @@ _ASTRAY = (0.02, 12, 0.9)  # how likely in a step, how long [steps] and how much
 
 
 def drive_log(
-    path: Path, env: CarEnv, expert: Expert, steps: int, seed: int, camera: str = "front",
+    path: Path, env: CarEnv, expert: Driver, steps: int, seed: int, camera: str = "front",
     stopping: Callable[[], bool] = lambda: False, told: Callable[[int], None] = lambda done: None,
 ) -> bool:  # fmt: skip
     """Drive, and keep what was seen as a log.
@@ -29,7 +44,7 @@ def drive_log(
     Args:
         path: Of the log.
         env: The car, its observations holding pictures.
-        expert: Who drives; its actions are places in the window of settings, as `CarEnv` takes them.
+        expert: Who drives.
         steps: How many.
         seed: Of start and disturbances.
         camera: Whose pictures are kept.

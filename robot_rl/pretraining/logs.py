@@ -62,8 +62,8 @@ class NavigationLog:
         return len(self.stamp_s)
 
 
-def save_log(path: Path, **arrays: NDArray[Any]) -> Path:
-    """Write the arrays of a drive as one file, whole or not at all.
+def save_log(path: Path, **arrays: Any) -> Path:
+    """Write the arrays of a drive, by their names, as one file: whole or not at all.
 
     Raises:
         StorageError: The disk does not take it.

@@ -32,7 +32,7 @@ SPEED_M_S, RATE_RAD_S, DISTANCE_M = 3.0, 2.0, 4.0
 """What counts as 1 in what a network is told."""
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Drives:
     """The steps of several logs, in rows.
 
@@ -69,15 +69,16 @@ def drives_of(logs: Sequence[NavigationLog]) -> Drives:
     """
     parts = [_steps(log) for log in logs]
     starts = np.cumsum([0, *(len(log) for log in logs)])[:-1]
-    columns = [np.concatenate([p[i] + s for p, s in zip(parts, starts, strict=True)]) for i in range(3)]
-    if not len(columns[0]):
+    first, then, last = (np.concatenate([p[i] + s for p, s in zip(parts, starts, strict=True)]) for i in range(3))
+    if not len(first):
         raise EncoderError(
             f"{len(logs)} logs hold no step of {STEP_S:g} s; their frames are too far apart in time, or the poses jump"
         )
+    motion, moving, trouble = (np.concatenate([p[i] for p in parts]) for i in (3, 4, 5))
     return Drives(
-        np.concatenate([log.pictures for log in logs]), np.concatenate([log.p_W for log in logs]),
-        np.concatenate([log.yaw_rad for log in logs]), *columns, np.concatenate([p[3] for p in parts]),
-        np.concatenate([p[4] for p in parts]), np.concatenate([p[5] for p in parts]),
+        pictures=np.concatenate([log.pictures for log in logs]), p_W=np.concatenate([log.p_W for log in logs]),
+        yaw_rad=np.concatenate([log.yaw_rad for log in logs]), first=first, then=then, last=last, motion=motion,
+        moving=moving, trouble=trouble,
     )  # fmt: skip
 
 

@@ -147,7 +147,7 @@ def test_the_value_of_a_near_goal_is_higher_and_the_trunk_learns(tmp_path: Path)
     state = agent.init(0)
     before = {k: np.array(v) for k, v in state.params["trunk"].items()}
     judged = Sampler(drives, shift=False).sample(np.random.default_rng(1), 256)
-    first = agent.value_error(state, judged)
+    first, info = agent.value_error(state, judged), {}
     for _ in range(60):
         state, info = agent.update(state, sampler.sample(rng, 32))
     assert agent.value_error(state, judged) < 0.5 * first
