@@ -4,10 +4,10 @@
     python benchmarks/bench_car_encoders.py --navigation encoders/navigation [--seeds 100] [--steps 12000]
 
 Every row is `robot-rl train task=lap obs=images` with another frozen trunk: the one learnt by navigation, the same
-network with its weights as they were drawn, and EfficientNet-Lite0 of ImageNet; `--state` adds a run that sees the
-course's numbers instead. Runs lie under `--runs` and go on when the benchmark is started again. "First lap" is driving
-time, recoveries included. Training the trunk too in every update is not run: what an update would then cost is measured
-(the row "from scratch").
+network with its weights as they were drawn, and EfficientNet-Lite0 of ImageNet. Two more show what pictures are worth:
+"blind" has the same numbers and no picture, "state" the course's numbers in its place. Runs lie under `--runs` and go on
+when the benchmark is started again. "First lap" is driving time, recoveries included. Training the trunk too in every
+update is not run: what an update would then cost is measured (the row "from scratch").
 """
 
 from __future__ import annotations
@@ -133,7 +133,6 @@ def main() -> None:
     parser.add_argument("--seeds", default="100", help="of the runs, by commas (100)")
     parser.add_argument("--steps", type=int, default=12000, help="of each run (12000: 20 minutes of driving)")
     parser.add_argument("--course", default="oval", help="what is raced on (oval)")
-    parser.add_argument("--state", action="store_true", help="a run that sees the course's numbers, too")
     given = parser.parse_args()
     size = int(read_json(given.navigation / "pretrain.json")["size"])
     images = ("obs=images", f"robot.image_size={size}")
@@ -141,7 +140,8 @@ def main() -> None:
         "navigation": (*images, f"obs.encoder={given.navigation / 'encoder.trunk'}"),
         "drawn": (*images, f"obs.encoder={drawn(given.navigation, given.runs / 'drawn-encoder')}"),
         "imagenet": (*images, "obs.encoder=efficientnet_lite0"),
-        **({"state": ()} if given.state else {}),
+        "blind": ("obs=state", "task.object_state=false"),
+        "state": ("obs=state",),
     }
     rows = []
     for seed in (int(s) for s in given.seeds.split(",")):
