@@ -6,8 +6,8 @@
 Every row is `robot-rl train task=lap obs=images` with another frozen trunk: the one learnt by navigation, the same
 network with its weights as they were drawn, and EfficientNet-Lite0 of ImageNet. Two more show what pictures are worth:
 "blind" has the same numbers and no picture, "state" the course's numbers in its place. Runs lie under `--runs` and go
-on when the benchmark is started again. "First lap" is driving time, recoveries included. Training the trunk too in every
-update is not run: what an update would then cost is measured (the row "from scratch").
+on when the benchmark is started again. "First lap" is driving time, recoveries included. Training the trunk too in
+every update is not run: what an update would then cost is measured (the row "from scratch").
 """
 
 from __future__ import annotations
