@@ -37,8 +37,6 @@ def make_env(settings: Settings, render_mode: str | None = "rgb_array", encode: 
             raise ConfigError(
                 f"task {task.name} is driven by a car, and the robot is {settings.robot.path}; choose robot=car_twin"
             )
-        if obs.encoder:
-            raise ConfigError(f"task {task.name} is learnt from its state or its lidar so far, not with obs=images")
         if reward.source != "truth":
             raise ConfigError(
                 f"reward.source is '{reward.source}'; task {task.name} is judged by its own rule alone: reward=truth"
@@ -48,7 +46,13 @@ def make_env(settings: Settings, render_mode: str | None = "rgb_array", encode: 
                 f"actor.record is '{settings.actor.record}'; episode files are of arms, so with task {task.name} it is "
                 "'never', and laps.csv and the replay keep what a car did"
             )
-        return CarEnv(settings.robot.make(task), task, images=images, render_mode=render_mode)
+        if not (encode and obs.encoder):
+            return CarEnv(settings.robot.make(task), task, images=images, render_mode=render_mode)
+        from robot_rl.encoders.encoder import load_encoder
+        from robot_rl.encoders.env import EncodedCarEnv
+
+        seeing = load_encoder(obs.encoder, _image_size(settings), obs.views)
+        return EncodedCarEnv(settings.robot.make(task), task, images, seeing, render_mode=render_mode)
     if not (encode and obs.encoder):
         judge = make_judge(reward, task)
         return RobotEnv(settings.robot.make(task), task, images=images, render_mode=render_mode, judge=judge)

@@ -92,7 +92,8 @@ class Learner:
         agent_config: The agent.
         seed: Of everything random in here.
         practise: What an update does: "rlpd" learns values and climbs them; "hgdagger" clones demonstrations and what
-            people did when they took over, and nothing else.
+            people did when they took over, and nothing else; "iql" learns from demonstrations and earlier practice
+            alone, in the place of cloning (`clone`), and does no update in practice.
     """
 
     def __init__(
@@ -102,19 +103,20 @@ class Learner:
         config: LearnerConfig,
         agent_config: AgentConfig,
         seed: int,
-        practise: Literal["rlpd", "hgdagger"] = "rlpd",
+        practise: Literal["rlpd", "hgdagger", "iql"] = "rlpd",
     ) -> None:
-        from robot_rl.agents.rlpd import Agent  # JAX: only where something is learnt
+        from robot_rl.agents.iql import IqlAgent  # JAX: only where something is learnt
+        from robot_rl.agents.rlpd import Agent
 
         self.config = config
         self._batch = agent_config.batch_size
-        self._clones = practise == "hgdagger"
+        self._clones, self._offline = practise == "hgdagger", practise == "iql"
         make = functools.partial(
             Replay, config.capacity, observation_spec, action_spec, config.gamma, config.n_step,
             human_weight=config.intervention_weight,
         )  # fmt: skip
         self.replay = Mixed(make(success_weight=config.success_weight), make(), config.demo_fraction)
-        self.agent = Agent(observation_spec, action_spec, agent_config)
+        self.agent: Any = (IqlAgent if practise == "iql" else Agent)(observation_spec, action_spec, agent_config)
         self.state = self.agent.init(seed)
         self._rng = np.random.default_rng([seed, 1])
         self.env_steps = 0
@@ -131,12 +133,16 @@ class Learner:
         self.replay.add(stream, block)
 
     def clone(self, group: int = 50) -> Iterable[float]:
-        """Clone the demonstrations into the actor, yielding the share done after every group of updates."""
+        """Clone the demonstrations into the actor, yielding the share done after every group of updates.
+
+        Offline it is the values of all that is recorded, and the actor that follows from them, that are learnt here.
+        """
         config = self.config
-        groups = -(-config.clone_updates // group) if len(self.replay.demos) else 0
+        source, learn = (self.replay, self.agent.update) if self._offline else (self.replay.demos, self.agent.clone)
+        groups = -(-config.clone_updates // group) if len(source) else 0
         for i in range(groups):
-            batches = self.replay.demos.sample_groups(self._rng, group, self._batch)
-            self.state, self._info = self.agent.clone(self.state, batches)
+            batches = source.sample_groups(self._rng, group, self._batch)
+            self.state, self._info = learn(self.state, batches)
             yield (i + 1) / groups
 
     def ingest(self, stream: str, block: StepBlock) -> None:

@@ -17,6 +17,8 @@ from robot_rl.rewards.settings import RewardConfig
 from robot_rl.typed import Target
 
 PRIVATE_IPC = "ipc://"
+OFFLINE = ("bc", "iql")
+"""Algorithms that learn from what is recorded already and practise nothing."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -154,8 +156,9 @@ class Settings:
         actors: Number of actors that feed the learner.
         demos: How many demonstrations the scripted expert gives, or the folder of recorded ones.
         warm_start: Runs of the same task whose practice fills the replay before this one begins.
-        algorithm: "rlpd" practises; "bc" only clones the demonstrations; "hgdagger" practises and clones
-            demonstrations and what the operator did when taking over, without values.
+        algorithm: "rlpd" practises; "bc" only clones the demonstrations; "iql" learns offline, from the demonstrations
+            and the practice of `warm_start`; "hgdagger" practises and clones demonstrations and what the operator did
+            when taking over, without values.
         practice: Which tasks follow each other where nobody resets the scene; off without nodes.
         live: How progress is shown: "auto" draws on a terminal and prints lines elsewhere; "off" is silent.
     """
@@ -173,7 +176,7 @@ class Settings:
     actors: int = 1
     demos: int | str = 20
     warm_start: tuple[str, ...] = ()
-    algorithm: Literal["rlpd", "bc", "hgdagger"] = "rlpd"
+    algorithm: Literal["rlpd", "bc", "iql", "hgdagger"] = "rlpd"
     live: Literal["auto", "off"] = "auto"
     obs: ObsConfig = field(default_factory=ObsConfig)
     reward: RewardConfig = field(default_factory=RewardConfig)
@@ -200,9 +203,15 @@ class Settings:
                 f"mode is {self.mode}; practice of {', '.join(self.practice.nodes)} takes turns in one process: "
                 "mode=single"
             )
-        if self.practice.on and self.algorithm == "bc":
-            raise ConfigError("algorithm is bc, which practises nothing; leave practice=... out, or choose agent=rlpd")
+        if self.practice.on and self.algorithm in OFFLINE:
+            raise ConfigError(
+                f"algorithm is {self.algorithm}, which practises nothing; leave practice=... out, or choose agent=rlpd"
+            )
         if isinstance(self.demos, int) and self.demos < 0:
             raise ConfigError(f"demos is {self.demos}; it must be a number of at least 0, or a folder")
         if self.algorithm in ("bc", "hgdagger") and self.demos == 0:
             raise ConfigError(f"demos is 0; behaviour cloning (algorithm {self.algorithm}) needs demonstrations")
+        if self.algorithm == "iql" and self.demos == 0 and not self.warm_start:
+            raise ConfigError(
+                "demos is 0 and warm_start names no run, so agent=iql has nothing to learn from; give either"
+            )

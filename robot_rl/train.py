@@ -29,7 +29,7 @@ from robot_rl.report import write_report
 from robot_rl.rewards.counts import judged_sentence, judged_summary
 from robot_rl.rewards.make import check_reward
 from robot_rl.runs import create_run, resolve_run
-from robot_rl.settings import Settings
+from robot_rl.settings import OFFLINE, Settings
 from robot_rl.stats import Summary
 from robot_rl.timing import RateCheck
 from robot_rl.train_processes import processes, train_processes
@@ -94,7 +94,7 @@ def start_run(
 
 def _plan(settings: Settings) -> dict[str, object]:
     """Return what the live view and the report need to know of the settings."""
-    practises = settings.algorithm != "bc"
+    practises = settings.algorithm not in OFFLINE
     return {
         "total_env_steps": settings.learner.total_env_steps if practises else 0,
         "updates_per_step": settings.learner.updates_per_step if practises else None,
@@ -210,7 +210,7 @@ def _train_beside(
     folder: Path, settings: Settings, stopping: Stopping, session: int, options: Sequence[str], real_time: bool
 ) -> bool:
     with processes(folder, settings, session, options, real_time) as (supervisor, start_actors):
-        if settings.algorithm != "bc":
+        if settings.algorithm not in OFFLINE:
             start_actors()
         with shown(folder, settings, supervisor.states):
             return train_processes(supervisor, settings, stopping)
@@ -251,7 +251,7 @@ def _conclude(
         say(f"final policy: {outcome.summary.sentence()}")
     clone = folder / "checkpoints" / POLICIES["clone"]
     summary = None
-    if config.clone_episodes and clone.is_file() and settings.algorithm != "bc":
+    if config.clone_episodes and clone.is_file() and settings.algorithm not in OFFLINE:
         summary = evaluate_run(folder, env, "clone", config.clone_episodes, config.seed, limit_s, stopping)
         say(f"cloned start: {summary.sentence()}")
     show_evidence(folder, env)
@@ -369,7 +369,7 @@ def resume_run(folder: Path, composed: Composed) -> None:
     settings = composed.settings()
     if (folder / "summary.json").is_file():
         done = int(last_row(folder / METRICS_FILE).get("env_steps", 0))
-        if settings.algorithm == "bc" or done >= settings.learner.total_env_steps:
+        if settings.algorithm in OFFLINE or done >= settings.learner.total_env_steps:
             raise ConfigError(
                 f"the run {folder} is complete ({done} steps). Go on with more: "
                 f"learner.total_env_steps={2 * settings.learner.total_env_steps}"

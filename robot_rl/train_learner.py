@@ -25,7 +25,7 @@ from robot_rl.messages import StepBlock
 from robot_rl.metrics import MetricsWriter
 from robot_rl.replay_log import ReplayLog, read
 from robot_rl.runs import resolve_run
-from robot_rl.settings import Settings
+from robot_rl.settings import OFFLINE, Settings
 from robot_rl.specs import ActionSpec, ObservationSpec
 from robot_rl.warm_start import warm_up
 
@@ -40,6 +40,9 @@ NAMES = {
     "q_std": "critic/q_std",
     "target_mean": "critic/target_mean",
     "target_max": "critic/target_max",
+    "value_loss": "critic/value_loss",
+    "value_mean": "critic/value_mean",
+    "advantage_weight": "actor/advantage_weight",
     "actor_loss": "actor/loss",
     "actor_q": "actor/q",
     "entropy": "actor/entropy",
@@ -90,8 +93,8 @@ class LearnerRun:
             self.link = open_link(self.last_seq)
             opened.callback(self.link.close)
             demos = self._demos()
-            practise = "hgdagger" if settings.algorithm == "hgdagger" else "rlpd"
-            self.learner = Learner(*self._specs, self._config(demos), settings.agent, settings.seed, practise)
+            how = "rlpd" if settings.algorithm == "bc" else settings.algorithm  # cloning is how rlpd begins, too
+            self.learner = Learner(*self._specs, self._config(demos), settings.agent, settings.seed, how)
             self.learner.add_demos(demos.blocks)
             for name in settings.warm_start:
                 steps = warm_up(self.learner, resolve_run(name, Path(settings.runs)), *self._specs)
@@ -107,14 +110,14 @@ class LearnerRun:
         return load(folder, *self._specs) if (folder / "demos.json").is_file() else Demos(blocks=(), rows=(), tried=0)
 
     def _config(self, demos: Demos) -> LearnerConfig:
-        if demos.blocks:
+        if demos.blocks or self.settings.algorithm == "iql":
             return self.settings.learner
         return dataclasses.replace(self.settings.learner, clone_updates=0)  # nothing to clone: no hold either
 
     @property
     def finished(self) -> bool:
         """Whether all practice is in and learnt from."""
-        return self.settings.algorithm == "bc" or self.learner.finished
+        return self.settings.algorithm in OFFLINE or self.learner.finished
 
     def prepare(self, stopping: Callable[[], bool] = lambda: False) -> bool:
         """Come back from the newest checkpoint and the log, or clone the demonstrations.
@@ -142,7 +145,7 @@ class LearnerRun:
         return True
 
     def _clone(self, stopping: Callable[[], bool]) -> bool:
-        """Clone the demonstrations and keep the result as a policy of its own."""
+        """Learn from what is recorded: clone the demonstrations, and keep the result as a policy of its own."""
         began_s, cloned = time.monotonic(), False
         for share in self.learner.clone():
             cloned = True
@@ -154,7 +157,7 @@ class LearnerRun:
         if cloned:
             path = self.folder / "checkpoints" / POLICIES["clone"]
             save_policy(path, self.learner.policy(), *self._specs, sampled=True)
-            log.info("cloned the demonstrations in %.1f s", time.monotonic() - began_s)
+            log.info("learnt from what was recorded in %.1f s", time.monotonic() - began_s)
         self.checkpoint()
         return True
 

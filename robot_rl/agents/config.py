@@ -18,7 +18,7 @@ ChoiceLoss = Literal["gradient", "project"]
 
 @dataclass(frozen=True, kw_only=True)
 class AgentConfig:
-    """Settings of `rlpd.Agent` and `bc.CloningAgent`.
+    """Settings of `rlpd.Agent`, `bc.CloningAgent` and `iql.IqlAgent`.
 
     The discount is not here: it arrives with every transition, 0 where the task ended the episode, so that time
     limits bootstrap and n-step returns need nothing from the agent.
@@ -56,6 +56,10 @@ class AgentConfig:
         bc_loss: "nll" for the likelihood of the squashed Gaussian; "mse" for the squared error of its mode, with the
             standard deviation fitted beside it.
         bc_clip: Magnitude to which demonstrated actions are clipped in "nll", where an action of 1 is infinitely far.
+        expectile: Of IQL: which expectile of the values of recorded actions V learns; 0.5 is their mean, near 1 the
+            best.
+        advantage_weight: Of IQL: how much more an action is cloned for each unit by which it was better than V.
+        advantage_clip: Of IQL: the most that an action weighs.
         eye_masks: Learned spatial masks of each channel of a camera's features.
         eye_width: Numbers that are made of each camera.
         bc_std: Error of an action entry that counts as one standard deviation in "mse".
@@ -94,6 +98,9 @@ class AgentConfig:
     bc_loss: CloneLoss = "nll"
     bc_clip: float = 0.98
     bc_std: float = 0.1
+    expectile: float = 0.7
+    advantage_weight: float = 3.0
+    advantage_clip: float = 100.0
     eye_masks: int = 8
     eye_width: int = 64
 
@@ -151,6 +158,8 @@ _RULES: dict[str, tuple[Callable[[Any], bool], str]] = {
     **dict.fromkeys(("layer_norm", "actor_layer_norm", "entropy_backup", "normalise_q"), _SWITCH),
     **dict.fromkeys(("critic_lr", "actor_lr", "temperature_lr", "clone_lr", "min_std", "bc_std"), _POSITIVE),
     **dict.fromkeys(("init_temperature", "init_choice_temperature", "choice_weight"), _POSITIVE),
+    **dict.fromkeys(("advantage_weight", "advantage_clip"), _POSITIVE),
+    "expectile": (_within(0.0, 1.0, low_in=False, high_in=False), "a number between 0 and 1, both excluded"),
     **dict.fromkeys(("value_min", "value_max", "max_std", "init_std"), _FINITE),
     "target_entropy": (
         lambda v: v is None or _is_number(v),

@@ -23,6 +23,7 @@ COMMANDS = {
     "compare": ("pages", "compare runs, seeds and baselines on one HTML page"),
     "runs": ("pages", "list the runs"),
     "record": ("record", "record demonstrations by a person: keyboard, gamepad, SpaceMouse, ROS 2 topic"),
+    "pretrain": ("pretrain", "learn an encoder of pictures for driving, offline, from logs of navigation"),
     "course": ("course", "record a course for a car to race on, by one slow lap"),
     "view": ("view", "show a running session in the browser, with buttons for the person beside it"),
     "demos": ("demos", "record demonstrations by the scripted expert"),

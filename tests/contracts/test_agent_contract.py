@@ -13,6 +13,7 @@ import pytest
 from robot_rl.agents.bc import CloningAgent
 from robot_rl.agents.compiling import enable_compilation_cache
 from robot_rl.agents.config import AgentConfig
+from robot_rl.agents.iql import IqlAgent
 from robot_rl.agents.protocol import LearningAgent
 from robot_rl.agents.rlpd import Agent
 from robot_rl.agents.trees import export, restore
@@ -39,7 +40,7 @@ def _quick_compilation() -> Iterator[None]:
     jax.config.update("jax_disable_most_optimizations", False)
 
 
-@pytest.fixture(params=[Agent, CloningAgent])
+@pytest.fixture(params=[Agent, CloningAgent, IqlAgent])
 def kind(request: pytest.FixtureRequest) -> type:
     return request.param
 

@@ -8,6 +8,7 @@ import pytest
 from robot_rl import train
 from robot_rl.checkpoint import Checkpoints
 from robot_rl.config import Composed, compose
+from robot_rl.errors import ConfigError
 from robot_rl.jsonl import read_json, read_jsonl
 from robot_rl.replay_log import read
 
@@ -72,6 +73,23 @@ def test_cloning_alone_practises_nothing(tmp_path: Path) -> None:
     assert outcome.facts["env_steps"] == 0
     assert outcome.facts["algorithm"] == "bc"
     assert not (outcome.folder / "eval-clone.jsonl").exists()
+
+
+def test_offline_learning_practises_nothing_and_takes_up_what_an_earlier_run_practised(tmp_path: Path) -> None:
+    first = trained(tmp_path, "mode=single", "learner.total_env_steps=60", "name=earlier")
+    outcome = trained(
+        tmp_path, "mode=single", "agent=iql", "demos=0", f"warm_start=[{first.folder.name}]",
+        "learner.clone_updates=50", "name=offline",
+    )  # fmt: skip
+    assert outcome.complete
+    assert outcome.facts["env_steps"] == 0
+    assert outcome.facts["algorithm"] == "iql"
+    assert outcome.facts["n"] == 3
+    rows = read_jsonl(outcome.folder / "metrics.jsonl")
+    assert np.isfinite(rows[-1]["critic/value_loss"])
+    assert not (outcome.folder / "eval-clone.jsonl").exists()
+    with pytest.raises(ConfigError, match="is complete"):
+        train.resume_run(outcome.folder, composed(tmp_path, "agent=iql", "demos=0", "warm_start=[earlier]"))
 
 
 def test_without_demonstrations_there_is_no_clone_and_no_hold(tmp_path: Path) -> None:

@@ -89,7 +89,7 @@ def test_yaml_names_no_setting_that_does_not_exist() -> None:
         (["+task.speed=1"], "there is no setting 'task.speed'"),
         (["link.address=nowhere"], "link.address is 'nowhere'"),
         (["checkpoint.every_s=0"], "checkpoint.every_s is 0.0; it must be positive"),
-        (["agent=null"], "there is no agent 'null'; there are bc, hgdagger, rlpd"),
+        (["agent=null"], "there is no agent 'null'; there are bc, hgdagger, iql, rlpd"),
         (["experiment=null"], "there is no experiment 'null'"),
     ],
 )

@@ -38,6 +38,7 @@ SETTINGS = {
     "camera": {"cell"},
     "calibrate": {"car"},
     "course": set(),
+    "pretrain": set(),
 }
 NODES = {
     "arm": "node",

@@ -32,9 +32,9 @@ VIDEOS = {"race-above.mp4": "above", "race-driver.mp4": "front"}
 
 
 class Acting(Protocol):
-    """Gives an action for an observation's state."""
+    """Gives an action for an observation: the state, or a dictionary of it and what cameras see."""
 
-    def act(self, state: NDArray[np.float32]) -> NDArray[np.float32]:
+    def act(self, observation: Any, /) -> NDArray[np.float32]:
         """Return the (2,) action."""
         ...
 
@@ -127,16 +127,15 @@ def evidence(env: CarEnv, policy: Acting, run: Path, laps: int = LAPS) -> list[R
         log.warning("there will be no video of the race: %s", e)
         films = {}
     own = Race("policy", "policy")
-    seen: Callable[[Any], Any] = lambda o: policy.act(o["state"] if isinstance(o, Mapping) else o)  # noqa: E731
     try:
-        drive(env, own, seen, laps, films)
+        drive(env, own, policy.act, laps, films)
         for writer in films.values():
             writer.close()
     except (MissingDependency, RobotError) as e:
         log.warning("there will be no video of the race: %s", e)
         for writer in films.values():
             writer.discard()
-        own = drive(env, Race("policy", "policy"), seen, laps)
+        own = drive(env, Race("policy", "policy"), policy.act, laps)
     races = [own, classical(env, laps)]
     rows = [race.row() for race in races]
     demo_s = read_json(run / "demos" / "demos.json").get("median_s")

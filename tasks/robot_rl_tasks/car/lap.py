@@ -53,6 +53,9 @@ class Lap:
         reward_scale: Multiplies the reward, so that values are of the size that networks begin with.
         beams: Lidar distances in the observation; 0 for none. The car's lidar must give as many.
         range_m: Distances beyond read as this.
+        object_state: Whether the observation says where the course lies: the next two gates, their ends, the borders
+            and the heading against the line. Without it that is left to cameras, and of the course the state holds what
+            FastRLAP's does: in which direction the next gate lies, and how far away.
         start_speed_m_s: Episodes begin at up to this speed, where the car can.
         trouble: When the car has failed.
         cap: How the highest speed rises in practice.
@@ -72,6 +75,7 @@ class Lap:
     reward_scale: float = 1.0
     beams: int = 0
     range_m: float = 6.0
+    object_state: bool = True
     start_speed_m_s: float = 0.0
     trouble: TroubleSettings = field(default_factory=TroubleSettings)
     cap: CapSettings = field(default_factory=CapSettings)
@@ -89,19 +93,7 @@ class Lap:
             raise ConfigError(f"task.slew is from 0.01 to 2 of a setting's range of 2, got {self.slew:g}")
         if self.residual is not None and not all(0.0 < r <= 1.0 for r in self.residual):
             raise ConfigError(f"task.residual is two numbers above 0 and at most 1, or null, got {self.residual}")
-        fields: dict[str, StateField] = {
-            "speed": StateField(size=1, unit="m/s", scale=3.0, doc="forward"),
-            "yaw_rate": StateField(size=1, unit="rad/s", scale=3.0, doc="to the left"),
-            "acceleration": StateField(size=2, unit="m/s^2", scale=5.0, doc="specific force forward and left"),
-            "gate": StateField(size=2, unit="m", scale=2.0, doc="middle of the next gate in C"),
-            "gate_direction": StateField(size=2, unit="1", doc="cosine and sine of its direction in C"),
-            "gate_ends": StateField(size=2, unit="m", doc="how far it reaches left and right of its middle"),
-            "gate_after": StateField(size=2, unit="m", scale=4.0, doc="middle of the gate after that in C"),
-            "last_action": StateField(size=2, unit="1", doc="setting of steering and speed that was executed last"),
-            "borders": StateField(size=2, unit="m", doc="free way left and right of the car"),
-            "askew": StateField(size=1, unit="1", scale=0.5, doc="sine of the heading against the course's"),
-            "speed_cap": StateField(size=1, unit="m/s", scale=3.0, doc="highest speed allowed now"),
-        }
+        fields = self._fields()
         if self.residual is not None:
             fields["driver"] = StateField(size=2, unit="1", doc="setting of the classical driver")
         if self.beams:
@@ -121,6 +113,33 @@ class Lap:
         self._driven: F32 = self.rest_action  # the classical driver's setting
         self._trouble, self._held, self._clean, self._laps = "", False, False, 0
         self.open_window = np.full(2, -1.0, np.float32), np.full(2, 1.0, np.float32)
+
+    def _fields(self) -> dict[str, StateField]:
+        """Return what every observation holds, in its order; `state_vector` fills it in."""
+        own = {
+            "speed": StateField(size=1, unit="m/s", scale=3.0, doc="forward"),
+            "yaw_rate": StateField(size=1, unit="rad/s", scale=3.0, doc="to the left"),
+            "acceleration": StateField(size=2, unit="m/s^2", scale=5.0, doc="specific force forward and left"),
+        }
+        last = StateField(size=2, unit="1", doc="setting of steering and speed that was executed last")
+        cap = StateField(size=1, unit="m/s", scale=3.0, doc="highest speed allowed now")
+        if not self.object_state:
+            return own | {
+                "goal_direction": StateField(size=2, unit="1", doc="unit vector to the next gate's middle in C"),
+                "goal_distance": StateField(size=1, unit="m", scale=2.0, doc="how far away that is"),
+                "last_action": last,
+                "speed_cap": cap,
+            }
+        return own | {
+            "gate": StateField(size=2, unit="m", scale=2.0, doc="middle of the next gate in C"),
+            "gate_direction": StateField(size=2, unit="1", doc="cosine and sine of its direction in C"),
+            "gate_ends": StateField(size=2, unit="m", doc="how far it reaches left and right of its middle"),
+            "gate_after": StateField(size=2, unit="m", scale=4.0, doc="middle of the gate after that in C"),
+            "last_action": last,
+            "borders": StateField(size=2, unit="m", doc="free way left and right of the car"),
+            "askew": StateField(size=1, unit="1", scale=0.5, doc="sine of the heading against the course's"),
+            "speed_cap": cap,
+        }
 
     def mapping(self) -> tuple[F32, F32]:
         """Return scale and offset (2,) of steering [rad] and speed [m/s]."""
@@ -287,13 +306,20 @@ class Lap:
         p, yaw = self._pose(state)
         gates = self.course.gates
         gate, after = gates[self._goal], gates[(self._goal + 1) % len(gates)]
-        turn = gate.heading_rad - yaw
-        out = [
-            state.speed_m_s, state.yaw_rate_rad_s, *state.acceleration_m_s2[:2],
-            *in_car(gate.p_W, p, yaw), math.cos(turn), math.sin(turn), gate.left_m, gate.right_m,
-            *in_car(after.p_W, p, yaw), *last_action, *self._free(),
-            math.sin(yaw - float(self.course.line.heading(self._s))), self.speed_cap.now_m_s,
-        ]  # fmt: skip
+        out = [state.speed_m_s, state.yaw_rate_rad_s, *state.acceleration_m_s2[:2]]
+        x, y = in_car(gate.p_W, p, yaw)
+        if self.object_state:
+            turn = gate.heading_rad - yaw
+            askew = math.sin(yaw - float(self.course.line.heading(self._s)))
+            out += [
+                x, y, math.cos(turn), math.sin(turn), gate.left_m, gate.right_m, *in_car(after.p_W, p, yaw),
+                *last_action, *self._free(), askew,
+            ]  # fmt: skip
+        else:
+            away = math.hypot(x, y)
+            nearest = max(away, 1e-6)  # on the very middle there is no direction
+            out += [x / nearest, y / nearest, away, *last_action]
+        out.append(self.speed_cap.now_m_s)
         if self.residual is not None:
             out.extend(self._driven)
         if self.beams:

@@ -25,7 +25,7 @@ def make_lap(
     course: str = "oval", ground: str = "", grip: float = 0.6, control_hz: float = 20.0, max_steps: int = 600,
     max_speed_m_s: float = 5.0, slew: float = 0.25, residual: tuple[float, float] | None = None, penalty: float = 10.0,
     reward_scale: float = 1.0, beams: int = 0, range_m: float = 6.0, start_speed_m_s: float = 0.0,
-    trouble: TroubleSettings | None = None, cap: CapSettings | None = None,
+    object_state: bool = True, trouble: TroubleSettings | None = None, cap: CapSettings | None = None,
 ) -> Lap:  # fmt: skip
     """Return the task on a course.
 
@@ -34,7 +34,7 @@ def make_lap(
         ground: Surface; that of the place, or carpet, when empty.
         grip: Share of the ground's friction that the classical driver uses in bends.
         control_hz, max_steps, max_speed_m_s, slew, residual, penalty, reward_scale: Of `Lap`.
-        beams, range_m, start_speed_m_s, trouble, cap: Of `Lap`.
+        beams, range_m, start_speed_m_s, object_state, trouble, cap: Of `Lap`.
 
     Raises:
         ConfigError: There is no such course or ground, or a value is impossible.
@@ -46,7 +46,7 @@ def make_lap(
         course=where.course, place=where, driver=driver_for(where.surface, grip, max_speed_m_s), control_hz=control_hz,
         max_steps=max_steps, max_speed_m_s=max_speed_m_s, slew=slew, residual=residual, penalty=penalty,
         reward_scale=reward_scale, beams=beams, range_m=range_m, start_speed_m_s=start_speed_m_s,
-        trouble=trouble or TroubleSettings(), cap=cap or CapSettings(),
+        object_state=object_state, trouble=trouble or TroubleSettings(), cap=cap or CapSettings(),
     )  # fmt: skip
 
 
