@@ -6,7 +6,8 @@ The second round trains without what the first one suspects, so that wrong label
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -57,6 +58,29 @@ class Audit:
     calibration_error: float
     points: Sequence[Operating]
     threshold: float
+
+
+def audit_facts(found: Audit, wanted: float) -> dict[str, Any]:
+    """Return what an audit found as plain values, for programs: everything but the pictures.
+
+    Args:
+        found: The audit.
+        wanted: The false-positive rate that was asked for.
+    """
+    labels = found.judged.labels
+    return {
+        "frames": len(labels), "successes": int((labels == 1).sum()), "episodes": len(set(found.judged.episodes)),
+        "area": found.area, "calibration_error": found.calibration_error, "wanted_rate": wanted,
+        "threshold": found.threshold, "suspects": [asdict(suspect) for suspect in found.suspects],
+        "points": [
+            {
+                "wanted_rate": p.wanted, "threshold": p.threshold, "accuracy": p.counts.accuracy,
+                "false_positives": p.counts.false_positive, "failures": p.counts.negatives,
+                "true_positives": p.counts.true_positive, "successes": p.counts.positives,
+            }
+            for p in found.points
+        ],
+    }  # fmt: skip
 
 
 def suspected(labels: NDArray[np.integer], p: NDArray[np.float64]) -> NDArray[np.bool_]:
