@@ -5,9 +5,9 @@
     make verify-images ARGS="--only train --seed 3"
 
 Prints a row for each claim (what, measured, bar, holds) and leaves runs/verify-images/table.txt and rows.json, also
-when it is stopped half way. Ends with status 1 if any row fails. The whole training of a policy from pictures, with the
-reward of a classifier alone, takes half an hour and is measured when it is asked for (--only train). Timings are those of
-this machine at this moment: run it while nothing else runs.
+when it is stopped half way. Ends with status 1 if any row fails. The whole training of a policy from pictures, with
+the reward of a classifier alone, takes half an hour and is measured when it is asked for (--only train). Timings are
+those of this machine at this moment: run it while nothing else runs.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A labelled set collected by one command, the classifier of it on frames of other starts, and an audit of a poisoned copy."""
+"""A labelled set collected by one command, its classifier on frames of other starts, the audit of a poisoned copy."""
 
 from __future__ import annotations
 

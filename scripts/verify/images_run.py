@@ -137,8 +137,8 @@ def driven(name: str, own: list[tuple[bool, int]], theirs: list[tuple[bool, int]
         stage=STAGE,
         what=f"the twin driven by the export ({name}), from the same {len(own)} starts",
         measured=(
-            f"{sum(s for s, _ in theirs)} successes, {sum(s for s, _ in own)} of the run's own policy; the same outcome "
-            f"in {alike} of {len(own)}, after the same number of steps in {exact}"
+            f"{sum(s for s, _ in theirs)} successes, {sum(s for s, _ in own)} of the run's own policy; the same "
+            f"outcome in {alike} of {len(own)}, after the same number of steps in {exact}"
         ),
         bar="the same outcome in every episode",
         holds=alike == len(own) > 0,
