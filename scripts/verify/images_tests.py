@@ -30,7 +30,12 @@ CLAIMS: dict[str, Sequence[str]] = {
         "tests/rewards/test_judges.py",
         "tests/rewards/test_labels.py",
     ),
-    "a run from pictures trains, stops and goes on": ("tests/integration/test_train_images.py",),
+    "a classifier that learns beside the policy takes in what deceived it, and goals still pass (reward=vice)": (
+        "tests/rewards/test_vice.py",
+    ),
+    "a run from pictures trains, stops and goes on, judged by the task or by such a classifier": (
+        "tests/integration/test_train_images.py",
+    ),
 }
 
 
