@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import logging
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -45,7 +46,7 @@ class ViceJudge:
         """Take the newest classifier, if there is one."""
         if self._inner is None and self._path is not None and self._path.is_file():
             config = dataclasses.replace(self._config, source="classifier", path=str(self._path), stages=())
-            self._inner = ClassifierJudge(self._task, config, self._encode)
+            self._inner = ClassifierJudge(self._task, config, self._encode, news=logging.DEBUG)
         if self._inner is not None:
             self._inner.begin()
 

@@ -64,7 +64,7 @@ def test_a_classifier_learns_beside_the_policy_and_is_all_that_judges(tmp_path: 
     outcome = train.run(chosen, train.start_run(chosen), lambda: False)
     assert outcome.complete
     made = load_classifier(outcome.folder / "vice.ckpt")
-    assert made.facts["env_steps"] == 30
+    assert 20 <= made.facts["env_steps"] <= 32
     assert list(made.cameras) == ["front", "wrist"]
     judged = read_json(outcome.folder / "summary.json")["judged"]
     assert judged["evaluation"]["episodes"] == 1

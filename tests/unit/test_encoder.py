@@ -122,7 +122,7 @@ def test_a_pickle_that_would_run_code_is_not_run(tmp_path) -> None:
             return os.mkdir, (str(tmp_path / "ran"),)
 
     (tmp_path / "evil.pth").write_bytes(pickle.dumps({"a": Evil()}, protocol=2))
-    with pytest.raises(EncoderError, match="cannot be read as plain weights .it holds more than tensors") as told:
+    with pytest.raises(EncoderError, match="plain weights [(]it holds more than tensors") as told:
         read_weights(tmp_path / "evil.pth")
     assert "trusted source" not in str(told.value), "torch's advice to load it without a check is not passed on"
     assert not (tmp_path / "ran").exists()
