@@ -1,4 +1,7 @@
-"""What an agent learns on top of a frozen encoder: per camera SERL's spatial embeddings, then a small layer.
+"""What an agent learns to see with: per camera SERL's spatial embeddings on a map of features, then a small layer.
+
+The map is what a frozen encoder has stored, or what convolutions of the agent's own make of a stored picture
+(`robot_rl.agents.cnn`).
 
 A stored map of features f (positions p, channels c) is weighed by K learned masks per channel and summed over its
 positions; a dense layer, a layer norm and tanh make `eye_width` numbers of the K * channels sums (SERL,
@@ -28,6 +31,7 @@ import numpy as np
 from jax import Array
 from numpy.typing import NDArray
 
+from robot_rl.agents import cnn
 from robot_rl.agents.config import AgentConfig
 from robot_rl.agents.networks import LN_EPS
 from robot_rl.specs import FEATURE_OFFSET, FEATURE_SCALE, FeatureField, ObservationSpec
@@ -58,21 +62,25 @@ class Eyes:
             return {}
         heads: dict[str, dict[str, NDArray[np.float32]]] = {}
         for name, camera in self.cameras.items():
-            height, width, channels = camera.view_shape
+            own = cnn.init(rng, camera.view_shape) if camera.raw else {}
+            height, width, channels = cnn.map_shape(camera.view_shape) if camera.raw else camera.view_shape
             positions = height * width
             masks = rng.standard_normal((positions, channels, self.masks), np.float32) / math.sqrt(positions)
             w = rng.standard_normal((channels, self.masks, self.width), np.float32) / math.sqrt(channels * self.masks)
             vectors = np.zeros((3, self.width), np.float32)  # bias, scale, shift
             vectors[1] = 1.0
-            heads[name] = {"masks": masks.astype(np.float32), "w": w.astype(np.float32), "vectors": vectors}
+            heads[name] = {"masks": masks.astype(np.float32), "w": w.astype(np.float32), "vectors": vectors, **own}
         return {EYES: heads}
 
     def __call__(self, params: Mapping[str, Any], images: Mapping[str, Array]) -> Array:
         """Return (B, size) numbers of (B, height, width, channels) uint8 features by camera."""
-        return jnp.concatenate([self._see(params[EYES][name], images[name]) for name in self.cameras], axis=1)
+        return jnp.concatenate([self._see(name, params[EYES][name], images[name]) for name in self.cameras], axis=1)
 
-    def _see(self, head: Mapping[str, Array], stored: Array) -> Array:
-        flat = stored.reshape(len(stored), -1).astype(jnp.float32) * FEATURE_SCALE + FEATURE_OFFSET
+    def _see(self, name: str, head: Mapping[str, Array], stored: Array) -> Array:
+        if self.cameras[name].raw:
+            flat = cnn.see(head, stored).reshape(len(stored), -1)
+        else:
+            flat = stored.reshape(len(stored), -1).astype(jnp.float32) * FEATURE_SCALE + FEATURE_OFFSET
         bias, scale, shift = head["vectors"]
         h = embed(head["masks"], head["w"], flat) + bias
         h = h - h.mean(axis=-1, keepdims=True)
@@ -95,25 +103,32 @@ class Eyes:
 
 @jax.custom_vjp
 def embed(masks: Array, w: Array, flat: Array) -> Array:
-    """Return the (B, H) dense layer of the spatial embeddings of features that nothing is learnt of.
+    """Return the (B, H) dense layer of the spatial embeddings of features.
 
     Args:
         masks: (P, C, K).
         w: (C, K, H).
         flat: (B, P * C) features, positions first.
     """
-    combined = sum((masks[:, :, k, None] * w[:, k] for k in range(1, w.shape[1])), masks[:, :, 0, None] * w[:, 0])
-    return flat @ combined.reshape(flat.shape[1], w.shape[2])
+    return flat @ _combined(masks, w)
+
+
+def _combined(masks: Array, w: Array) -> Array:
+    """Return the (P * C, H) product of masks and weights, channel by channel."""
+    first = masks[:, :, 0, None] * w[:, 0]
+    summed = sum((masks[:, :, k, None] * w[:, k] for k in range(1, w.shape[1])), first)
+    return summed.reshape(-1, w.shape[2])
 
 
 def _embed_forward(masks: Array, w: Array, flat: Array) -> tuple[Array, tuple[Array, Array, Array]]:
     return embed(masks, w, flat), (masks, w, flat)
 
 
-def _embed_backward(kept: tuple[Array, Array, Array], dy: Array) -> tuple[Array, Array, None]:
+def _embed_backward(kept: tuple[Array, Array, Array], dy: Array) -> tuple[Array, Array, Array]:
     masks, w, flat = kept
+    d_flat = dy @ _combined(masks, w).T  # not computed where the features come from a frozen encoder
     d_combined = (dy.T @ flat).reshape(w.shape[2], *masks.shape[:2])
-    return jnp.einsum("hpc,ckh->pck", d_combined, w), jnp.einsum("hpc,pck->ckh", d_combined, masks), None
+    return jnp.einsum("hpc,ckh->pck", d_combined, w), jnp.einsum("hpc,pck->ckh", d_combined, masks), d_flat
 
 
 embed.defvjp(_embed_forward, _embed_backward)
