@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from verify import images_parity, images_set
 from verify.children import Finished, Runner
-from verify.images_set import CAMERAS, ROBOT_RL, TIMEOUT_S
+from verify.images_set import CAMERAS, CLAIMS, ROBOT_RL, TIMEOUT_S
 from verify.rows import Row, at_most
 
 from robot_rl.jsonl import read_json, read_jsonl
@@ -23,7 +23,7 @@ from robot_rl.rewards.scoring import clopper_pearson
 STAGE = "run"
 SECONDS = 330.0
 STEPS, EPISODES = 600, 10
-RATE, TOLERANCE = 0.01, 1e-4
+RATE, FALSE_CLAIMS, TOLERANCE = 0.01, 0.05, 1e-4
 FORMATS = ("onnx", "torch")
 
 
@@ -36,7 +36,7 @@ def measure(runner: Runner) -> list[Row]:
     runs = runner.work / "run"
     shutil.rmtree(runs, ignore_errors=True)
     words = [
-        "train", "task=pick_cube", "obs=images", CAMERAS, "reward=classifier", f"reward.path={classifier}",
+        "train", "task=pick_cube", "obs=images", CAMERAS, "reward=classifier", f"reward.path={classifier}", *CLAIMS,
         f"seed={runner.seed}", f"runs={runs}", "name=short", "live=off", f"learner.total_env_steps={STEPS}",
         "actor.record=always", "evaluation.episodes=0", "evaluation.clone_episodes=0",
     ]  # fmt: skip
@@ -44,34 +44,44 @@ def measure(runner: Runner) -> list[Row]:
     facts = read_json(runs / "short" / "summary.json") if ended.status == 0 else {}
     if not facts:
         return [Row(stage=STAGE, what=what, measured=ended.how(), bar="status 0", holds=False)]
-    rows = [deceived(STAGE, facts, ended.seconds)]
+    rows = deceived(STAGE, facts, ended.seconds)
     own = _evaluated(runner, runs / "short", "own", "final")
     for name in FORMATS:
         rows += _exported(runner, runs / "short", name, own)
     return rows
 
 
-def deceived(stage: str, facts: Mapping[str, Any], seconds: float) -> Row:
-    """Return the row of the frames that deceived the classifier while a policy learnt from it, as the twin knows.
+def deceived(stage: str, facts: Mapping[str, Any], seconds: float) -> list[Row]:
+    """Return the rows of what deceived the classifier while a policy learnt from it, as the twin knows.
 
     Args:
-        stage: Of the row.
+        stage: Of the rows.
         facts: The run's summary.
         seconds: That the run took.
     """
-    what = "failure frames of practice that pass for a success, by what the twin knows"
-    bar = f"the interval reaches down to {100 * RATE:g} %"
+    frames = "failure frames of practice above the threshold, by what the twin knows"
+    claims = "claims of success in practice that are false, by what the twin knows"
     judged = facts.get("judged", {}).get("practice", {})
-    if not judged.get("failures"):
-        return Row(stage=stage, what=what, measured="no frame whose truth is known", bar=bar, holds=False)
-    k, n = int(judged["false_positives"]), int(judged["failures"])
+    if not judged.get("failures") or not judged.get("claims"):
+        return [Row(stage=stage, what=frames, measured="no claim whose truth is known", bar="some", holds=False)]
+    return [
+        _rate(
+            stage, frames, int(judged["false_positives"]), int(judged["failures"]), RATE,
+            f"; success frames missed {judged['false_negatives']} of {judged['successes']}",
+        ),
+        _rate(
+            stage, claims, int(judged["false_claims"]), int(judged["claims"]), FALSE_CLAIMS,
+            f"; {judged['episodes']} episodes, {facts.get('env_steps')} steps, {seconds:.0f} s",
+        ),
+    ]  # fmt: skip
+
+
+def _rate(stage: str, what: str, k: int, n: int, most: float, note: str) -> Row:
+    """Return the row of k of n where a share of `most` must not be ruled out."""
     rate = clopper_pearson(k, n)
-    measured = (
-        f"{k} of {n} (95 % interval {100 * rate.low:.2f} to {100 * rate.high:.2f} %) in {judged['episodes']} episodes, "
-        f"{facts.get('env_steps')} steps, {seconds:.0f} s; claims of success {judged['claims']}, false ones "
-        f"{judged['false_claims']}; success frames missed {judged['false_negatives']} of {judged['successes']}"
-    )
-    return Row(stage=stage, what=what, measured=measured, bar=bar, holds=rate.low <= RATE)
+    measured = f"{k} of {n} (95 % interval {100 * rate.low:.2f} to {100 * rate.high:.2f} %){note}"
+    bar = f"the interval reaches down to {100 * most:g} %"
+    return Row(stage=stage, what=what, measured=measured, bar=bar, holds=rate.low <= most)
 
 
 def _evaluated(runner: Runner, run: Path, label: str, policy: str) -> list[tuple[bool, int]] | Finished:

@@ -9,7 +9,7 @@ from pathlib import Path
 from verify import images_set
 from verify.children import Finished, Runner
 from verify.images_run import deceived
-from verify.images_set import CAMERAS, ROBOT_RL
+from verify.images_set import CAMERAS, CLAIMS, ROBOT_RL
 from verify.rows import Row, at_least, at_most
 
 from robot_rl.jsonl import read_json, read_jsonl
@@ -30,6 +30,7 @@ def measure(runner: Runner) -> list[Row]:
     runs, name = runner.work / "train", f"seed{runner.seed}"
     shutil.rmtree(runs / name, ignore_errors=True)
     words = ["train", "task=pick_cube", "obs=images", CAMERAS, "reward=classifier", f"reward.path={classifier}"]
+    words += CLAIMS
     words += [f"seed={runner.seed}", f"runs={runs}", f"name={name}", "live=off", f"evaluation.episodes={EPISODES}"]
     ended = runner.run(f"train-{name}", [*ROBOT_RL, *words], TIMEOUT_S)
     facts = read_json(runs / name / "summary.json") if ended.status == 0 else {}
@@ -48,7 +49,7 @@ def measure(runner: Runner) -> list[Row]:
             " min",
             f" ({facts.get('env_steps')} steps; with both evaluations {ended.seconds / 60.0:.1f} min)",
         ),
-        deceived(STAGE, facts, ended.seconds),
+        *deceived(STAGE, facts, ended.seconds),
     ]
 
 

@@ -88,17 +88,21 @@ def test_a_classifier_is_judged_on_unseen_episodes_and_on_other_starts() -> None
     assert not images_labels.fresh(operating_point(labels, passes(15), 0.5)).holds
 
 
-def judged(false_positives: int, failures: int) -> dict[str, object]:
+def judged(false_positives: int, failures: int, false_claims: int = 0) -> dict[str, object]:
     counts = {"failures": failures, "false_positives": false_positives, "successes": 20, "false_negatives": 1,
-              "episodes": 12, "claims": 9, "false_claims": 0}  # fmt: skip
+              "episodes": 12, "claims": 9, "false_claims": false_claims}  # fmt: skip
     return {"env_steps": 600, "judged": {"practice": counts}}
 
 
 def test_what_deceived_the_classifier_is_read_from_the_runs_record() -> None:
-    assert images_run.deceived("run", judged(4, 500), 60.0).holds
-    assert not images_run.deceived("run", judged(20, 500), 60.0).holds
-    assert not images_run.deceived("run", judged(0, 0), 60.0).holds
-    assert not images_run.deceived("run", {"env_steps": 600}, 60.0).holds
+    def told(*counts: int) -> list[bool | None]:
+        return [row.holds for row in images_run.deceived("run", judged(*counts), 60.0)]
+
+    assert told(4, 500) == [True, True]
+    assert told(20, 500, 1) == [False, True]
+    assert told(4, 500, 4) == [True, False]
+    assert told(0, 0) == [False]
+    assert [row.holds for row in images_run.deceived("run", {"env_steps": 600}, 60.0)] == [False]
 
 
 def test_an_export_is_judged_by_numbers_and_by_what_the_twin_does() -> None:
