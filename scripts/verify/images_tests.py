@@ -22,6 +22,7 @@ CLAIMS: dict[str, Sequence[str]] = {
         "tests/unit/test_encoded_env.py",
     ),
     "eyes: SERL's spatial embeddings, alike in JAX and numpy, with the right gradient": ("tests/unit/test_eyes.py",),
+    "a policy that learns to see from nothing, alike in JAX and numpy (obs.encoder=cnn)": ("tests/unit/test_cnn.py",),
     "a policy that sees is exported with its encoder": ("tests/unit/test_export_eyes.py",),
     "a classifier: whole episodes left out, thresholds, wrong labels found, hot swap, hard negatives": (
         "tests/rewards/test_training.py",
