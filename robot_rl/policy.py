@@ -179,12 +179,7 @@ class NumpyPolicy:
         arrays = {k: np.asarray(v, np.float32) for k, v in weights.items()}
         self._check(arrays)
         # An error above leaves the old weights acting; nothing below can fail.
-        self._eyes = {
-            name: _Eye(
-                *(arrays[f"eye/{name}/{part}"] for part in ("masks", "w", "vectors")), _own(name, camera, arrays)
-            )
-            for name, camera in self._cameras.items()
-        }
+        self._eyes = {name: _eye(name, camera, arrays) for name, camera in self._cameras.items()}
         self._x = np.empty(self._size + sum(eye.size for eye in self._eyes.values()), np.float32)
         relu = bool(arrays["activation"][0])
         count = sum(re.fullmatch(r"w\d+", k) is not None for k in arrays)
@@ -250,9 +245,9 @@ class NumpyPolicy:
                 raise SpecError(f"policy weight '{name}' is not finite; the learner has diverged")
 
 
-def _own(name: str, camera: FeatureField, arrays: Mapping[str, Vector]) -> _Convolutions | None:
-    """Return a camera's own convolutions, or None where a frozen encoder has seen its pictures."""
-    if not camera.raw:
-        return None
-    layers = range(cnn_layers(camera.height))
-    return _Convolutions([(arrays[f"eye/{name}/conv{i}"], arrays[f"eye/{name}/shift{i}"]) for i in layers])
+def _eye(name: str, camera: FeatureField, arrays: Mapping[str, Vector]) -> _Eye:
+    """Return a camera's head, behind convolutions of its own where no frozen encoder has seen its pictures."""
+    part = {key.removeprefix(f"eye/{name}/"): array for key, array in arrays.items() if key.startswith(f"eye/{name}/")}
+    layers = [(part[f"conv{i}"], part[f"shift{i}"]) for i in range(cnn_layers(camera.height) if camera.raw else 0)]
+    own = _Convolutions(layers) if camera.raw else None
+    return _Eye(part["masks"], part["w"], part["vectors"], own)

@@ -94,7 +94,7 @@ def test_numpy_and_published_weights_act_as_jax_does_and_read_the_centre_alone()
 
 def test_an_actor_learns_where_a_patch_is_from_nothing() -> None:
     agent, rng = Agent(SPEC, ACTION, CONFIG), np.random.default_rng(4)
-    state = agent.init(0)
+    state, info = agent.init(0), dict[str, jax.Array]()
     for _ in range(15):
         shown, action = patches(rng, 20 * 64)
         state, info = agent.clone(state, {
