@@ -115,9 +115,9 @@ def moved_bytes(what: str, features: Mapping[str, NDArray[np.uint8]], stored: ND
     moved, steps = int((apart > 0).sum()), int(apart.max(initial=0))
     if steps > 1 or moved > MOST_MOVED * apart.size:
         raise ExportError(
-            f"{what} stores {moved} of {apart.size} features otherwise than the encoder that the policy learnt with, by "
-            f"up to {steps} steps; allowed is one step in {MOST_MOVED:.1%} of them. Nothing was exported; try the other "
-            "--format, or another version of it"
+            f"{what} stores {moved} of {apart.size} features otherwise than the encoder that the policy learnt with, "
+            f"by up to {steps} steps; allowed is one step in {MOST_MOVED:.1%} of them. Nothing was exported; try the "
+            "other --format, or another version of it"
         )
     return moved
 

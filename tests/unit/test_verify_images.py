@@ -106,17 +106,29 @@ def test_what_deceived_the_classifier_is_read_from_the_runs_record() -> None:
 
 
 def test_an_export_is_judged_by_numbers_and_by_what_the_twin_does() -> None:
-    parity = {"observations": 100, "source": "recorded observations",
+    parity = {"observations": 100, "source": "recorded observations", "bytes": {"compared": 9, "one_step_apart": 1},
               "largest_difference": {"program": {"action": 3e-6, "std": 9e-5}}}  # fmt: skip
     assert images_run.recorded("onnx", parity).holds
     assert not images_run.recorded("onnx", {**parity, "largest_difference": {"program": {"action": 2e-4}}}).holds
-    close = Compared(action=np.array([1e-6, 9e-5]), feature=1e-3, reach=33.0, bytes=1000, moved=2)
-    assert images_run.through_jax("onnx", close).holds
-    far = Compared(action=np.array([1e-6, 2e-4]), feature=1e-3, reach=33.0, bytes=1000, moved=2)
-    assert not images_run.through_jax("onnx", far).holds
-    own = [(True, 20), (False, 60)]
-    assert images_run.driven("onnx", own, [(True, 21), (False, 60)]).holds
-    assert not images_run.driven("onnx", own, [(True, 20), (True, 60)]).holds
+
+    def through(action: list[float], same: list[bool]) -> bool | None:
+        found = Compared(action=np.array(action), feature=1e-3, reach=33.0, bytes=9, moved=2, same=np.array(same))
+        return images_run.through_jax("onnx", found).holds
+
+    assert through([1e-6, 9e-5], [True, True])
+    assert through([1e-6, 5e-4], [True, False]), "another byte is another observation"
+    assert not through([1e-6, 5e-4], [True, True])
+    assert not through([1e-6, 5e-4], [False, False]), "then nothing was compared"
+
+
+def test_an_export_may_lose_single_episodes_and_not_many() -> None:
+    assert images_run.mcnemar(0, 0) == images_run.mcnemar(2, 2) == 1.0
+    assert images_run.mcnemar(0, 6) == pytest.approx(2.0 / 64.0)
+    own = [(True, 20)] * 14 + [(False, 60)] * 6
+    assert images_run.driven("onnx", own, own).holds
+    assert images_run.driven("onnx", own, [(False, 60)] * 2 + own[2:]).holds
+    assert not images_run.driven("onnx", own, [(False, 60)] * 8 + own[8:]).holds
+    assert not images_run.driven("onnx", [], []).holds
 
 
 def test_a_policy_from_pictures_is_judged_by_the_tasks_own_rule(tmp_path: Path) -> None:
