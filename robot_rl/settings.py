@@ -205,21 +205,5 @@ class Settings:
             raise ConfigError("algorithm is bc, which practises nothing; leave practice=... out, or choose agent=rlpd")
         if isinstance(self.demos, int) and self.demos < 0:
             raise ConfigError(f"demos is {self.demos}; it must be a number of at least 0, or a folder")
-        if self.reward.source == "vice":
-            self._check_vice()
         if self.algorithm in ("bc", "hgdagger") and self.demos == 0:
             raise ConfigError(f"demos is 0; behaviour cloning (algorithm {self.algorithm}) needs demonstrations")
-
-    def _check_vice(self) -> None:
-        """Refuse settings with which a classifier cannot learn beside the policy."""
-        if not self.obs.encoder:
-            raise ConfigError(
-                "reward.source is 'vice', which learns from what a policy sees of pictures; add obs=images"
-            )
-        if self.demos == 0:
-            raise ConfigError("reward.source is 'vice' and demos is 0; the ends of demonstrations are its only goals")
-        if self.practice.on:
-            raise ConfigError(
-                f"reward.source is 'vice', and practice of {', '.join(self.practice.nodes)} would need a classifier "
-                "for each; use reward=truth or predicates that look (docs/resets.md)"
-            )

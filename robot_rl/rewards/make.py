@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from robot_rl.env import RobotEnv
 from robot_rl.errors import ConfigError
@@ -15,6 +16,9 @@ from robot_rl.rewards.shared import RememberingEncoder
 from robot_rl.rewards.vice import vice_file
 from robot_rl.rewards.vice_judge import ViceJudge
 from robot_rl.task import Judge, Task
+
+if TYPE_CHECKING:
+    from robot_rl.settings import Settings
 
 
 def make_judge(config: RewardConfig, task: Task, beside: RememberingEncoder | None = None) -> Judge | None:
@@ -63,6 +67,25 @@ def check_reward(config: RewardConfig) -> None:
         )
     for path in (*config.stages, config.path):
         load_classifier(Path(path))
+
+
+def check_vice(settings: Settings) -> None:
+    """Refuse settings with which a classifier cannot learn beside the policy, before anything is started.
+
+    Raises:
+        ConfigError: There is nothing that it could learn from, or more than one thing to learn.
+    """
+    if settings.reward.source != "vice":
+        return
+    if not settings.obs.encoder:
+        raise ConfigError("reward.source is 'vice', which learns from what a policy sees of pictures; add obs=images")
+    if settings.demos == 0:
+        raise ConfigError("reward.source is 'vice' and demos is 0; the ends of demonstrations are its only goals")
+    if settings.practice.on:
+        raise ConfigError(
+            f"reward.source is 'vice', and practice of {', '.join(settings.practice.nodes)} would need a classifier "
+            "for each; use reward=truth or predicates that look (docs/resets.md)"
+        )
 
 
 def follow_run(env: RobotEnv, run: Path) -> None:

@@ -23,6 +23,7 @@ from robot_rl.rewards.settings import RewardConfig, ViceConfig
 from robot_rl.rewards.vice import ViceLearner, split_demos, vice_file
 from robot_rl.rewards.vice_judge import ViceJudge
 from robot_rl.specs import ActionSpec, ContinuousGroup, FeatureField, ImageField, ObservationSpec, StateField
+from robot_rl.train import start_run
 from robot_rl_tasks.pick_cube import PickCube
 
 FIELD = FeatureField(views=2, height=2, width=2, channels=6, encoder="made/0")
@@ -219,14 +220,34 @@ def test_the_settings_make_its_judge_and_refuse_what_it_cannot_do() -> None:
     assert chosen.reward.vice.steps == 7
     assert isinstance(make_judge(chosen.reward, PickCube()), ViceJudge)
     for words, sentence in (
-        (["reward=vice"], "add obs=images"),
-        (["obs=images", "reward=vice", "demos=0"], "the ends of demonstrations are its only goals"),
         (["obs=images", "reward=vice", "reward.path=c.ckpt"], "reward=vice makes its own"),
         (["obs=images", "reward=vice", "reward.vice.batch=10"], "must be a multiple of 4"),
         (["obs=images", "reward=vice", "reward.vice.mixup=-1"], "not be negative"),
     ):
         with pytest.raises(ConfigError, match=sentence):
             compose(["task=pick_cube", *words]).settings()
+
+
+@pytest.mark.parametrize(
+    ("words", "sentence"),
+    [
+        (["reward=vice"], "add obs=images"),
+        (["obs=images", "reward=vice", "demos=0"], "the ends of demonstrations are its only goals"),
+        (
+            ["task=bin_relocate", "practice=forward_backward", "obs=images", "reward=vice"],
+            "would need a classifier for each",
+        ),
+    ],
+)
+def test_a_run_that_cannot_teach_a_classifier_is_refused_before_it_begins(
+    words: list[str], sentence: str, tmp_path: Path
+) -> None:
+    chosen = compose(
+        [*([] if words[0].startswith("task=") else ["task=pick_cube"]), f"runs={tmp_path}", "name=none", *words]
+    )
+    with pytest.raises(ConfigError, match=sentence):
+        start_run(chosen)
+    assert not (tmp_path / "none").exists()
 
 
 def test_demonstrations_without_an_end_are_told_of(tmp_path: Path) -> None:
