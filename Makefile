@@ -5,7 +5,7 @@ SHELL := /bin/bash
 BIN := .venv/bin
 export PYTHON
 
-.PHONY: help peers test-robot setup practice vision demo test check format bench verify-practice verify-ros verify-data verify-car verify-lerobot fci-sim lock clean
+.PHONY: help peers test-robot setup practice vision demo test check format bench verify-practice verify-ros verify-data verify-car verify-images verify-lerobot fci-sim lock clean
 
 help:  ## List the targets.
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):[^#]*## */\1|/' | awk -F'|' '{printf "  make %-16s %s\n", $$1, $$2}'
@@ -59,6 +59,9 @@ verify-data: setup  ## Measure every claim about recording, replaying and sharin
 
 verify-car: setup  ## Measure every claim about the car that fits in 15 minutes.
 	@$(BIN)/python scripts/verify_car.py $(ARGS)
+
+verify-images: setup  ## Measure every claim about learning from pictures that fits in 15 minutes. ARGS="--only train" trains.
+	@$(BIN)/python scripts/verify_images.py $(ARGS)
 
 verify-lerobot: setup  ## Export episodes and read them with the real lerobot package, in an environment of its own.
 	@bash scripts/lerobot_env.sh

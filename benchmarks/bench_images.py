@@ -1,10 +1,11 @@
 """What two cameras cost: updates from state, from cached features, and with the pictures encoded in every update.
 
-All three are the same agent, batch and number of updates in a call, sampling from a replay included, in turns in one
-run, so that a busy machine changes the rates but hardly the ratios. The last is what SERL does: the replay holds
-pictures, and each update sends those of both observations through the frozen trunk. The trunk is that of the default
-encoder with drawn weights, so neither torch nor its weights are needed; with both, encoding a frame is timed too. Run
-`python benchmarks/bench_images.py`; `--quick` does fewer rounds.
+All are the same agent, batch and number of updates in a call, sampling from a replay included, in turns in one run, so
+that a busy machine changes the rates but hardly the ratios; the notes have the processor time, which it changes least.
+The last is what SERL does: the replay holds pictures, and each update sends those of both observations through the
+frozen trunk. What the cameras' heads cost lies between a state as wide as their output and the cached features. The
+trunk is that of the default encoder with drawn weights, so neither torch nor its weights are needed; with both,
+encoding a frame is timed too. Run `python benchmarks/bench_images.py`; `--quick` does fewer rounds.
 """
 
 from __future__ import annotations
@@ -39,6 +40,7 @@ from robot_rl.specs import (
 Row = dict[str, str | float | None]
 
 SIZE, VIEWS, CAMERAS, GROUP, STEPS = 128, 5, ("front", "wrist"), 8, 400
+NUMBERS, OWN = 11, 5  # of pick_cube's state, with the cube and of the robot alone
 CHUNK = 64  # pictures that the trunk is given at once
 ACTION = ActionSpec(
     continuous={"arm": ContinuousGroup(size=6, unit="m", scale=0.04)},
@@ -143,31 +145,43 @@ def head_flop(config: AgentConfig, output: tuple[int, int, int]) -> float:
     return len(CAMERAS) * product * (2 + 2 + 3 / config.updates_per_actor_update)
 
 
-def timed(work: Callable[[], object]) -> float:
-    """Return the seconds that `work` takes."""
-    begin = time.perf_counter()
+def timed(work: Callable[[], object]) -> tuple[float, float]:
+    """Return the seconds that `work` takes, by the clock and of all processors."""
+    begin, used = time.perf_counter(), time.process_time()
     work()
-    return time.perf_counter() - begin
+    return time.perf_counter() - begin, time.process_time() - used
 
 
-def measure(config: AgentConfig, trunk: Trunk, rounds: int, encodes: int) -> dict[str, float]:
-    """Return the median seconds of one update of each course."""
+@dataclasses.dataclass(frozen=True, kw_only=True)
+class Took:
+    """Medians of one update, seconds: by the clock, and of all processors."""
+
+    wall_s: float
+    cpu_s: float
+
+
+def measure(config: AgentConfig, trunk: Trunk, rounds: int, encodes: int) -> dict[str, Took]:
+    """Return what one update of each course takes."""
     height, width, channels = trunk.output
     features = FeatureField(views=VIEWS, height=height, width=width, channels=channels)
     courses = {
-        "state": Course(replay_of(11, None), config),
-        "cached": Course(replay_of(5, features), config),
-        "encoding": Course(replay_of(5, ImageField(height=SIZE, width=SIZE)), config, trunk),
+        "state": Course(replay_of(NUMBERS, None), config),
+        "wide": Course(replay_of(OWN + len(CAMERAS) * config.eye_width, None), config),
+        "cached": Course(replay_of(OWN, features), config),
     }
-    seconds: dict[str, list[float]] = {name: [] for name in courses}
-    for name in ("state", "cached", "encoding") if encodes else ("state", "cached"):
-        courses[name].compile()
+    if encodes:
+        courses["encoding"] = Course(replay_of(OWN, ImageField(height=SIZE, width=SIZE)), config, trunk)
+    seconds: dict[str, list[tuple[float, float]]] = {name: [] for name in courses}
+    for course in courses.values():
+        course.compile()
     for i in range(rounds):
-        for name in ("state", "cached"):
-            seconds[name].append(timed(courses[name].update) / GROUP)
-        if i < encodes:
-            seconds["encoding"].append(timed(lambda: courses["encoding"].update(1)))
-    return {name: float(np.median(values)) for name, values in seconds.items() if values}
+        for name, course in courses.items():
+            groups = 1 if name == "encoding" else GROUP
+            if groups == GROUP or i < encodes:
+                wall_s, cpu_s = timed(lambda course=course, groups=groups: course.update(groups))
+                seconds[name].append((wall_s / groups, cpu_s / groups))
+    middle = {name: np.median(values, axis=0) for name, values in seconds.items()}
+    return {name: Took(wall_s=float(m[0]), cpu_s=float(m[1])) for name, m in middle.items()}
 
 
 def encoding_ms() -> float | None:
@@ -180,7 +194,7 @@ def encoding_ms() -> float | None:
         return None
     picture = np.random.default_rng(0).integers(0, 256, (1, SIZE, SIZE, 3), np.uint8)
     encoder.encode(picture)
-    return 1e3 * float(np.median([timed(lambda: encoder.encode(picture)) for _ in range(30)]))
+    return 1e3 * float(np.median([timed(lambda: encoder.encode(picture))[0] for _ in range(30)]))
 
 
 def row(name: str, value: float, unit: str, baseline: float | None, note: str) -> Row:
@@ -195,24 +209,30 @@ def run(quick: bool = False) -> list[Row]:
     height, width, channels = trunk.output
     for name, config in SIZES.items():
         first = name == "SERL's size"
-        middle = measure(config, trunk, 8 if quick else 30, (1 if quick else 3) if first else 0)
-        rate = {k: 1.0 / v for k, v in middle.items()}
+        took = measure(config, trunk, 8 if quick else 30, (1 if quick else 3) if first else 0)
+        rate = {k: 1.0 / v.wall_s for k, v in took.items()}
+        used = {k: f"{1e3 * v.cpu_s:.1f} ms of CPU" for k, v in took.items()}
         head = head_flop(config, trunk.output) / 1e9
-        rows.append(row(f"updates from state, {name}", rate["state"], "1/s", None, f"batch {config.batch_size}"))
-        note = f"two cameras; baseline: from state; heads {head:.2f} GFLOP an update"
+        note = f"batch {config.batch_size}; {used['state']}"
+        rows.append(row(f"updates from state, {name}", rate["state"], "1/s", None, note))
+        wide = OWN + len(CAMERAS) * config.eye_width
+        note = f"{wide} numbers, as with what the heads make; baseline: from state; {used['wide']}"
+        rows.append(row(f"updates from a wide state, {name}", rate["wide"], "1/s", rate["state"], note))
+        share = took["state"].cpu_s / took["cached"].cpu_s
+        note = f"two cameras; baseline: from state; {used['cached']}: {share:.2f}; heads {head:.2f} GFLOP an update"
         rows.append(row(f"updates from cached features, {name}", rate["cached"], "1/s", rate["state"], note))
         if "encoding" in rate:
             pictures = 2 * len(CAMERAS) * config.batch_size
             note = f"baseline: {pictures} pictures encoded in each, {pictures * trunk.flops / 1e9:.0f} GFLOP"
             rows.append(row(f"the same, against encoding, {name}", rate["cached"], "1/s", rate["encoding"], note))
     features = FeatureField(views=VIEWS, height=height, width=width, channels=channels)
-    kept = replay_of(5, features).nbytes_per_step
-    raw = replay_of(5, ImageField(height=SIZE, width=SIZE)).nbytes_per_step
+    kept = replay_of(OWN, features).nbytes_per_step
+    raw = replay_of(OWN, ImageField(height=SIZE, width=SIZE)).nbytes_per_step
     rows.append(row("a step in the replay", kept, "bytes", raw, f"{VIEWS} views of two cameras; baseline: pictures"))
     rows.append(row("trunk", trunk.flops / 1e6, "MFLOP", None, f"one {SIZE}x{SIZE} picture"))
-    took = encoding_ms()
-    if took is not None:
-        rows.append(row("encoding", took, "ms", None, f"one frame of one camera in {VIEWS} views, torch, one thread"))
+    one_ms = encoding_ms()
+    if one_ms is not None:
+        rows.append(row("encoding", one_ms, "ms", None, f"one frame of one camera in {VIEWS} views, torch, one thread"))
     return rows
 
 

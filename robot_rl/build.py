@@ -60,7 +60,7 @@ def make_env(settings: Settings, render_mode: str | None = "rgb_array", encode: 
     from robot_rl.encoders.env import EncodedEnv
 
     encoder = load_encoder(obs.encoder, _image_size(settings), obs.views)
-    if reward.source != "classifier":
+    if reward.source not in ("classifier", "vice"):
         env = EncodedEnv(settings.robot.make(task), task, images, encoder, render_mode=render_mode)
         env.judge = make_judge(reward, task)
         return env

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +14,14 @@ from robot_rl.messages import Policy
 from robot_rl.specs import FEATURE_OFFSET, FEATURE_SCALE, ActionSpec, FeatureField, ObservationSpec
 
 LN_EPS = np.float32(1e-6)
+CNN_SIDE = 4
+"""Side of the map that convolutions of a policy's own come to."""
 Vector = NDArray[np.float32]
+
+
+def cnn_layers(side: int) -> int:
+    """Return how many convolutions, each halving it, a square picture passes until `CNN_SIDE` is left."""
+    return max(round(np.log2(side / CNN_SIDE)), 0)
 
 
 class _Layer:
@@ -40,14 +47,34 @@ class _Layer:
         return np.maximum(out, 0.0, out=out) if self.relu else np.tanh(out, out=out)
 
 
+class _Convolutions:
+    """A camera's own convolutions, where its pictures pass through no frozen encoder. See `robot_rl.agents.cnn`."""
+
+    def __init__(self, layers: Sequence[tuple[Vector, Vector]]) -> None:
+        # As one matrix for each layer: (outputs, inputs * 9), the window's axes last as numpy gives them.
+        self._layers = [(w.transpose(3, 2, 0, 1).reshape(w.shape[3], -1).copy(), shift) for w, shift in layers]
+
+    def __call__(self, picture: NDArray[np.uint8]) -> Vector:
+        """Return the (4, 4, channels) map of a (side, side, 3) picture."""
+        x = picture.astype(np.float32) / np.float32(255.0) - np.float32(0.5)
+        for w, shift in self._layers:
+            padded = np.pad(x, ((0, 1), (0, 1), (0, 0)))
+            windows = np.lib.stride_tricks.sliding_window_view(padded, (3, 3), (0, 1))[::2, ::2]
+            side = windows.shape[0]
+            x = np.maximum(windows.reshape(side * side, -1) @ w.T + shift, np.float32(0.0)).reshape(side, side, -1)
+        return x
+
+
 class _Eye:
     """A camera's head: from a stored map of features to a few numbers. See `robot_rl.agents.eyes`."""
 
-    def __init__(self, masks: Vector, w: Vector, vectors: Vector) -> None:
+    def __init__(self, masks: Vector, w: Vector, vectors: Vector, own: _Convolutions | None = None) -> None:
         combined = np.einsum("pck,ckh->hpc", masks, w, optimize=True).reshape(w.shape[2], -1)
+        self._own = own
         # A stored byte stands for byte * FEATURE_SCALE + FEATURE_OFFSET: the product is scaled, its sum shifted.
-        self._w = np.ascontiguousarray(combined * np.float32(FEATURE_SCALE))
-        self._b = np.float32(FEATURE_OFFSET) * combined.sum(axis=1) + vectors[0]
+        scale, offset = (1.0, 0.0) if own is not None else (FEATURE_SCALE, FEATURE_OFFSET)
+        self._w = np.ascontiguousarray(combined * np.float32(scale))
+        self._b = np.float32(offset) * combined.sum(axis=1) + vectors[0]
         self._scale, self._shift = vectors[1].copy(), vectors[2].copy()
 
     @property
@@ -56,7 +83,8 @@ class _Eye:
         return len(self._shift)
 
     def __call__(self, stored: NDArray[np.uint8]) -> Vector:
-        h = self._w @ stored.ravel().astype(np.float32) + self._b
+        seen = stored.astype(np.float32) if self._own is None else self._own(stored)
+        h = self._w @ seen.ravel() + self._b
         h -= h.mean()
         h *= self._scale / np.sqrt(h.dot(h) / np.float32(len(h)) + LN_EPS)
         return np.tanh(h + self._shift)
@@ -151,9 +179,7 @@ class NumpyPolicy:
         arrays = {k: np.asarray(v, np.float32) for k, v in weights.items()}
         self._check(arrays)
         # An error above leaves the old weights acting; nothing below can fail.
-        self._eyes = {
-            name: _Eye(*(arrays[f"eye/{name}/{part}"] for part in ("masks", "w", "vectors"))) for name in self._cameras
-        }
+        self._eyes = {name: _eye(name, camera, arrays) for name, camera in self._cameras.items()}
         self._x = np.empty(self._size + sum(eye.size for eye in self._eyes.values()), np.float32)
         relu = bool(arrays["activation"][0])
         count = sum(re.fullmatch(r"w\d+", k) is not None for k in arrays)
@@ -172,7 +198,15 @@ class NumpyPolicy:
         w = arrays.get(f"eye/{name}/w")
         masks, width = w.shape[1:] if w is not None and w.ndim == 3 else (0, 0)
         height, across, channels = camera.view_shape
-        return {
+        own: dict[str, tuple[int, ...]] = {}
+        if camera.raw:
+            for i in range(cnn_layers(height)):
+                shift = arrays.get(f"eye/{name}/shift{i}")
+                outputs = len(shift) if shift is not None and shift.ndim == 1 else 0
+                own |= {f"eye/{name}/conv{i}": (3, 3, channels, outputs), f"eye/{name}/shift{i}": (outputs,)}
+                channels = outputs
+            height = across = CNN_SIDE
+        return own | {
             f"eye/{name}/masks": (height * across, channels, masks),
             f"eye/{name}/w": (channels, masks, width),
             f"eye/{name}/vectors": (3, width),
@@ -209,3 +243,11 @@ class NumpyPolicy:
                 )
             if not np.isfinite(arrays[name]).all():
                 raise SpecError(f"policy weight '{name}' is not finite; the learner has diverged")
+
+
+def _eye(name: str, camera: FeatureField, arrays: Mapping[str, Vector]) -> _Eye:
+    """Return a camera's head, behind convolutions of its own where no frozen encoder has seen its pictures."""
+    part = {key.removeprefix(f"eye/{name}/"): array for key, array in arrays.items() if key.startswith(f"eye/{name}/")}
+    layers = [(part[f"conv{i}"], part[f"shift{i}"]) for i in range(cnn_layers(camera.height) if camera.raw else 0)]
+    own = _Convolutions(layers) if camera.raw else None
+    return _Eye(part["masks"], part["w"], part["vectors"], own)

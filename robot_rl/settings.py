@@ -125,7 +125,8 @@ class ObsConfig:
 
     Attributes:
         encoder: Frozen network that turns every picture into features: a packaged one (efficientnet_lite0), a file of
-            weights, or a converted trunk. Empty: no pictures are learnt from.
+            weights, or a converted trunk; "cnn" for none, where the policy learns to see. Empty: no pictures are learnt
+            from.
         views: How many views are kept of each picture: as it is, and shifted by up to 4 pixels to learn from.
     """
 

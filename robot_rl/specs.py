@@ -63,6 +63,10 @@ FEATURE_OFFSET = -FEATURE_REACH
 """A stored byte stands for byte * FEATURE_SCALE + FEATURE_OFFSET standard deviations of its channel."""
 
 
+RAW = "cnn"
+"""Of what says that it was made by no encoder: pictures that a policy's own convolutions read."""
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureField:
     """What a frozen encoder made of one camera's image: (views, height, width, channels) uint8.
@@ -87,6 +91,11 @@ class FeatureField:
     def shape(self) -> tuple[int, int, int, int]:
         """Return (views, height, width, channels)."""
         return (self.views, self.height, self.width, self.channels)
+
+    @property
+    def raw(self) -> bool:
+        """Whether these are pictures still, which the policy's own convolutions read."""
+        return self.encoder.partition("/")[0] == RAW
 
     @property
     def view_shape(self) -> tuple[int, int, int]:

@@ -27,7 +27,7 @@ from robot_rl.live import watch
 from robot_rl.metrics import METRICS_FILE, Latencies, write_evaluation
 from robot_rl.report import write_report
 from robot_rl.rewards.counts import judged_sentence, judged_summary
-from robot_rl.rewards.make import check_reward
+from robot_rl.rewards.make import check_reward, check_vice, follow_run
 from robot_rl.runs import create_run, resolve_run
 from robot_rl.settings import OFFLINE, Settings
 from robot_rl.stats import Summary
@@ -77,6 +77,7 @@ def start_run(
     """
     settings = composed.settings()
     check_reward(settings.reward)
+    check_vice(settings)
     for name in settings.warm_start:
         warm_start.check(resolve_run(name, Path(settings.runs)), composed.task)
     return create_run(
@@ -175,6 +176,7 @@ def _run(
         update_json(folder / "run.json", time_limit_s=limit_s, sessions=session + 1)
         before_s = float(last_row(folder / METRICS_FILE).get("t_s", 0.0))
         seconds = {"setup": setup_s, "demonstrations": prepare_demos(folder, settings, env, say, stopping)}
+        follow_run(env, folder)  # what is evaluated at the end is judged as practice was
         if env.real_time:  # there is one robot, and from here on it is the actor's
             env.close()
         began_s = time.monotonic()

@@ -19,11 +19,13 @@ from robot_rl.checkpoint import Checkpoints
 from robot_rl.demos import Demos, load
 from robot_rl.errors import CheckpointError, StorageError
 from robot_rl.evaluate import POLICIES, save_policy
+from robot_rl.jsonl import read_json
 from robot_rl.learner import Learner, LearnerConfig
 from robot_rl.link import LearnerSide, session_spec, spec_difference
 from robot_rl.messages import StepBlock
 from robot_rl.metrics import MetricsWriter
 from robot_rl.replay_log import ReplayLog, read
+from robot_rl.rewards.vice import ViceLearner
 from robot_rl.runs import resolve_run
 from robot_rl.settings import OFFLINE, Settings
 from robot_rl.specs import ActionSpec, ObservationSpec
@@ -96,6 +98,7 @@ class LearnerRun:
             how = "rlpd" if settings.algorithm == "bc" else settings.algorithm  # cloning is how rlpd begins, too
             self.learner = Learner(*self._specs, self._config(demos), settings.agent, settings.seed, how)
             self.learner.add_demos(demos.blocks)
+            self._vice = self._made_vice(demos)
             for name in settings.warm_start:
                 steps = warm_up(self.learner, resolve_run(name, Path(settings.runs)), *self._specs)
                 log.info("%d steps of %s fill the replay", steps, name)
@@ -108,6 +111,19 @@ class LearnerRun:
     def _demos(self) -> Demos:
         folder = self.folder / "demos"
         return load(folder, *self._specs) if (folder / "demos.json").is_file() else Demos(blocks=(), rows=(), tried=0)
+
+    def _made_vice(self, demos: Demos) -> ViceLearner | None:
+        """Return what teaches the judge of the run, where it learns beside the policy."""
+        if self.settings.reward.source != "vice":
+            return None
+        from robot_rl.build import images_of
+
+        return ViceLearner(
+            self.folder, self.settings.reward.vice, self._specs[0],
+            {name: field.shape for name, field in images_of(self.settings).items()}, self.settings.obs.encoder,
+            str(read_json(self.folder / "run.json").get("task", "")), demos.blocks, self.learner.replay.online,
+            self.settings.seed,
+        )  # fmt: skip
 
     def _config(self, demos: Demos) -> LearnerConfig:
         if demos.blocks or self.settings.algorithm == "iql":
@@ -141,6 +157,8 @@ class LearnerRun:
             log.info("resumed at %d updates and %d steps", self.learner.updates, self.learner.env_steps)
         elif not self._clone(stopping):
             return False
+        if self._vice is not None:  # before a policy goes out, so that whoever acts finds a judge
+            self._vice.begin(self.learner.env_steps)
         self._publish()
         return True
 
@@ -171,6 +189,8 @@ class LearnerRun:
             StorageError: The log cannot be written, so nothing more can be promised to the actors.
         """
         received = self.receive(0.0 if self.learner.due else wait_s)
+        if self._vice is not None:
+            self._vice.turn(self.learner.env_steps)
         updated = self.learner.step()
         if received or updated:
             self.link.set_status(self.learner.status())
@@ -217,6 +237,7 @@ class LearnerRun:
             "rate/updates_per_s": (self.learner.updates - updates) / seconds,
             "link/policy_age_steps": self._policy_age,
             "replay/steps": len(self.learner.replay),
+            **({} if self._vice is None else self._vice.metrics()),
         }
         self._measured_s, self._measured = now_s, (self.learner.env_steps, self.learner.updates)
         self._write_metrics("train", values)

@@ -51,7 +51,11 @@ def answers(
     norm = "scale0" in weights
     hidden = tuple(len(weights[f"shift{i}"]) for i in range(sum(name.startswith("shift") for name in weights)))
     heads = {
-        name: {part: jnp.asarray(weights[f"eye/{name}/{part}"]) for part in ("masks", "w", "vectors")}
+        name: {
+            key.removeprefix(f"eye/{name}/"): jnp.asarray(value)
+            for key, value in weights.items()
+            if key.startswith(f"eye/{name}/")
+        }
         for name in features
     }
     eye: dict[str, Any] = {}

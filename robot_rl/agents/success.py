@@ -50,7 +50,7 @@ def train_heads(
     if any(not len(pool) for pair in pools for pool in pair):
         raise SpecError("a head has frames of one label alone to learn from; label more episodes, or use fewer folds")
     view = features[cameras[0]].shape[2:]
-    params = _init(rng, members, shapes(cameras, view, config))
+    params = first_weights(rng, members, shapes(cameras, view, config))
     data = {
         camera: jnp.asarray(array.reshape(*array.shape[:2], -1, array.shape[-1])) for camera, array in features.items()
     }
@@ -114,7 +114,8 @@ def _steps(
     return jax.lax.scan(step, carry, drawn)
 
 
-def _init(rng: np.random.Generator, members: int, of: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+def first_weights(rng: np.random.Generator, members: int, of: Mapping[str, tuple[int, ...]]) -> dict[str, Array]:
+    """Draw (members, *shape) weights for shapes as `rewards.head.shapes` gives them."""
     out: dict[str, Any] = {}
     for name, shape in of.items():
         value = np.zeros((members, *shape), np.float32)

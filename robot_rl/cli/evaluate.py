@@ -49,6 +49,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     from robot_rl.demos import period_s
     from robot_rl.evaluate import POLICIES
     from robot_rl.report import write_report
+    from robot_rl.rewards.make import follow_run
     from robot_rl.runs import resolve_run
     from robot_rl.view.process import page
 
@@ -64,6 +65,7 @@ def evaluate(arguments: Sequence[str]) -> int:
     chosen = config.compose_run(folder, settings, options.config_dir).settings()
     with stop_on_signals() as stopping, page(folder, chosen.view, say):
         env = make_env(chosen, encode=exported is None)  # an exported program reads pictures itself
+        follow_run(env, folder)
         try:
             summary = train.evaluate_run(
                 folder, env, which, options.episodes, options.seed, env.task.max_steps * period_s(env),

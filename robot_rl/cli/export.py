@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_rl.cli.common import parse, parser, say
-from robot_rl.errors import ConfigError, nearest
+from robot_rl.errors import ConfigError, ExportError, nearest
 
 if TYPE_CHECKING:
     from robot_rl.encoders.program import Trunk
@@ -107,6 +107,11 @@ def _seen(
     spec = saved.observation_spec
     if not any(isinstance(camera, FeatureField) for camera in spec.images.values()):
         return None, recorded_states(folder, spec, OBSERVATIONS)
+    if any(isinstance(camera, FeatureField) and camera.raw for camera in spec.images.values()):
+        raise ExportError(
+            "the policy sees by convolutions of its own (obs.encoder=cnn), which the exported programs do not have; "
+            "run it with this package, or train with a frozen encoder (obs.encoder=efficientnet_lite0)"
+        )
     from robot_rl.encoders.convert import find_trunk
     from robot_rl.evaluate import FIRST_SEED
     from robot_rl.policy import NumpyPolicy

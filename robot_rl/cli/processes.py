@@ -120,6 +120,11 @@ def actor(arguments: Sequence[str]) -> int:
         from robot_rl.train_actor import act, actor_seed, save_latencies
 
         chosen = _composed(options.run, settings, options.config_dir, "actor").settings()
+        if chosen.reward.source == "vice" and not options.run:
+            raise ConfigError(
+                "reward.source is 'vice', whose classifier is a file in the run's folder, and this actor knows of no "
+                "run; start it with --run RUN on the learner's machine, or use robot-rl train"
+            )
         env = make_env(chosen)
         name = f"actor{options.index}"
         attempt = options.attempt if options.attempt >= 0 else secrets.randbits(20)

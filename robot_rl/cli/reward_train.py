@@ -63,10 +63,14 @@ def audit(arguments: Sequence[str]) -> int:
         takes_settings=False,
     )
     _options(made)
-    made.add_argument("--out", default="", metavar="FILE", help="the page; SET/audit.html by default")
+    made.add_argument(
+        "--out", default="", metavar="FILE", help="the page, with a .json beside it; SET/audit.html by default"
+    )
     options, rest = parse(made, arguments)
     no_settings(made, rest)
+    from robot_rl.jsonl import write_json_atomic
     from robot_rl.rewards.audit import audit as audited
+    from robot_rl.rewards.audit import audit_facts
     from robot_rl.rewards.audit_page import write_audit
     from robot_rl.rewards.features import open_encoder, size_of
     from robot_rl.rewards.labels import WORDS, LabelledSet
@@ -76,11 +80,12 @@ def audit(arguments: Sequence[str]) -> int:
     encoder = open_encoder(options.encoder, size_of(frames.cameras))
     found = audited(frames, encoder, config, rate, progress(), _cameras(options))
     out = write_audit(Path(options.out or frames.folder / "audit.html"), frames, found, rate)
+    write_json_atomic(out.with_suffix(".json"), audit_facts(found, rate))
     say(f"area under the ROC {found.area:.4f}, calibration error {found.calibration_error:.3f} on unseen episodes")
     say(f"{len(found.suspects)} of {len(found.judged.labels)} labels are probably wrong")
     for suspect in found.suspects[:10]:
         say(f"  {suspect.name}  labelled {WORDS[suspect.label]}, success with probability {suspect.probability:.3f}")
-    say(f"page {out}")
+    say(f"page {out}, all suspects in {out.with_suffix('.json').name}")
     return 0
 
 

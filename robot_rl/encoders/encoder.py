@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Callable
 
 import numpy as np
@@ -11,15 +10,13 @@ from numpy.typing import NDArray
 from robot_rl.encoders.convert import find_trunk
 from robot_rl.encoders.networks import output_shape
 from robot_rl.encoders.program import Trunk
+from robot_rl.encoders.raw import RawEncoder, raw_field
 from robot_rl.encoders.torch_trunk import TorchTrunk
+from robot_rl.encoders.views import MOST_VIEWS, shifted_views
 from robot_rl.encoders.weights import PACKAGES
 from robot_rl.errors import EncoderError
-from robot_rl.specs import FEATURE_OFFSET, FEATURE_SCALE, FeatureField
+from robot_rl.specs import FEATURE_OFFSET, FEATURE_SCALE, RAW, FeatureField
 
-MAX_SHIFT = 4
-"""Pixels by which a view is shifted at most on each axis, as in DrQ."""
-SHIFTS = (2 * MAX_SHIFT + 1) ** 2 - 1
-"""How many ways there are to shift a view."""
 VIEWS = 5
 
 Run = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
@@ -35,9 +32,9 @@ class Encoder:
     """
 
     def __init__(self, trunk: Trunk, views: int = VIEWS, run: Run | None = None) -> None:
-        if not 1 <= views <= SHIFTS + 1:
+        if not 1 <= views <= MOST_VIEWS:
             raise EncoderError(
-                f"views is {views}; allowed are 1, the picture as it is, to {SHIFTS + 1}, with all its shifts. "
+                f"views is {views}; allowed are 1, the picture as it is, to {MOST_VIEWS}, with all its shifts. "
                 "Set obs.views"
             )
         self.trunk, self.views = trunk, views
@@ -88,24 +85,10 @@ class Encoder:
         return features.astype(np.float32) * np.float32(FEATURE_SCALE) + np.float32(FEATURE_OFFSET)
 
 
-def shifted_views(image: NDArray[np.uint8], out: NDArray[np.uint8]) -> None:
-    """Fill (views, H, W, 3) with an (H, W, 3) picture and copies, each shifted otherwise over their repeated edges."""
-    out[0] = image
-    if len(out) == 1:
-        return
-    height, width = image.shape[:2]
-    rng = np.random.default_rng(zlib.crc32(np.ascontiguousarray(image).data))
-    numbers = rng.choice(SHIFTS, len(out) - 1, replace=False)
-    numbers += numbers >= SHIFTS // 2  # the one in the middle is no shift
-    margin = ((MAX_SHIFT, MAX_SHIFT), (MAX_SHIFT, MAX_SHIFT), (0, 0))
-    padded = np.pad(image, margin, mode="edge")
-    for view, number in zip(out[1:], numbers, strict=True):
-        y, x = divmod(int(number), 2 * MAX_SHIFT + 1)
-        view[:] = padded[y : y + height, x : x + width]
-
-
 def feature_field(name_or_path: str, size: int, views: int) -> FeatureField:
     """Return what `load_encoder(...).field` says, without torch and without the weights of a packaged network."""
+    if name_or_path == RAW:
+        return raw_field(size, views)
     if name_or_path in PACKAGES:
         height, width, channels = output_shape(name_or_path, size)
         encoder = label(name_or_path, PACKAGES[name_or_path][1])
@@ -125,12 +108,12 @@ def label(network: str, source: str) -> str:
     return f"{network}/{source[:12]}" if source else network
 
 
-def load_encoder(name_or_path: str, size: int = 128, views: int = VIEWS) -> Encoder:
+def load_encoder(name_or_path: str, size: int = 128, views: int = VIEWS) -> Encoder | RawEncoder:
     """Return an encoder; its trunk is converted on first use and kept under the user's cache folder.
 
     Args:
-        name_or_path: A network whose weights a package carries ("efficientnet_lite0"), a file of weights, or a
-            converted trunk.
+        name_or_path: A network whose weights a package carries ("efficientnet_lite0"), a file of weights, a converted
+            trunk, or "cnn" for none: pictures are kept, and the policy learns to see.
         size: Height and width of the pictures, pixels.
         views: Views kept of each picture.
 
@@ -138,4 +121,4 @@ def load_encoder(name_or_path: str, size: int = 128, views: int = VIEWS) -> Enco
         EncoderError: The weights are missing, damaged or of no supported network.
         MissingDependency: The extra `vision` is not installed.
     """
-    return Encoder(find_trunk(name_or_path, size), views)
+    return RawEncoder(size, views) if name_or_path == RAW else Encoder(find_trunk(name_or_path, size), views)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from robot_rl.car import Car, CarState
 from robot_rl.car_env import CarEnv, CarTask
 from robot_rl.encoders.encoder import Encoder
+from robot_rl.encoders.raw import RawEncoder
 from robot_rl.env import RobotEnv
 from robot_rl.errors import ConfigError, EncoderError
 from robot_rl.messages import StepBlock
@@ -82,14 +83,14 @@ class EncodedEnv(RobotEnv):
 
     Args:
         robot, task, images, render_camera, render_mode: As for `RobotEnv`.
-        encoder: The frozen network.
+        encoder: The frozen network, or what keeps pictures in its place.
 
     While nothing is `learning` from it no shifted views are made. All views are then the picture as it is, which is all
     that acting reads, and encoding takes a fifth of the time.
     """
 
     def __init__(
-        self, robot: Robot, task: Task, images: dict[str, ImageField], encoder: Encoder,
+        self, robot: Robot, task: Task, images: dict[str, ImageField], encoder: Encoder | RawEncoder,
         render_camera: str = "video", render_mode: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__(robot, task, images, render_camera, render_mode)

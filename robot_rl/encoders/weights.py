@@ -100,10 +100,9 @@ def _read_torch(path: Path) -> dict[str, NDArray[Any]]:
     try:
         found: Any = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as e:  # torch's own kinds, and those of the unpickler that it restricts to plain tensors
-        told = str(e).strip().splitlines()
         raise EncoderError(
-            f"{path} cannot be read as plain weights ({told[0] if told else type(e).__name__}). Allowed is a "
-            "state_dict, which torch loads with weights_only; save one with torch.save(model.state_dict(), ...)"
+            f"{path} cannot be read as plain weights ({_reason(e)}). Allowed is a state_dict, which torch loads with "
+            "weights_only; save one with torch.save(model.state_dict(), ...)"
         ) from e
     for _ in range(2):
         wrapper = next((w for w in _WRAPPERS if isinstance(found, Mapping) and isinstance(found.get(w), Mapping)), None)
@@ -113,6 +112,14 @@ def _read_torch(path: Path) -> dict[str, NDArray[Any]]:
     if not isinstance(found, Mapping) or not all(isinstance(v, torch.Tensor) for v in found.values()):
         raise EncoderError(f"{path} holds a {type(found).__name__} that is no state_dict; save model.state_dict()")
     return {str(name): _numpy(torch, value) for name, value in found.items()}
+
+
+def _reason(e: Exception) -> str:
+    """Return why torch did not read a file: its first sentence, but not its advice to load without `weights_only`."""
+    if type(e).__name__ == "UnpicklingError":
+        return "it holds more than tensors and plain values, or is damaged"
+    told = str(e).strip().splitlines()
+    return told[0].partition(". ")[0] if told else type(e).__name__
 
 
 def _numpy(torch: Any, value: Any) -> NDArray[Any]:

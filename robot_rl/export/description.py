@@ -53,7 +53,7 @@ def describe(origin: Origin, observation_spec: ObservationSpec, action_spec: Act
             for name, image in observation_spec.images.items()
             if isinstance(image, ImageField)
         ],
-        "outputs": output_names(action_spec),
+        "outputs": output_names(action_spec, bool(observation_spec.images)),
         "action": {
             "continuous": [
                 {

@@ -19,6 +19,8 @@ def eyes_module(cameras: Mapping[str, FeatureField], weights: Mapping[str, NDArr
     """Return an `nn.Module` from one (H, W, 3) uint8 picture of each camera, in order, to the numbers its policy reads.
 
     The features pass through the bytes in which they are stored while a policy learns, so it sees no other ones here.
+    The module gives them too, (cameras, height, width, channels) uint8: a runtime that computes a last digit otherwise
+    stores a feature that lies next to a border one step apart, and only who sees the bytes can tell that from an error.
 
     Args:
         cameras: What the policy was told of each camera.
@@ -57,17 +59,17 @@ def eyes_module(cameras: Mapping[str, FeatureField], weights: Mapping[str, NDArr
 
         def forward(self, *pictures: Any) -> Any:
             stored = self.stored(torch.stack(pictures))
-            return torch.cat([self.head(i, stored[i]) for i in range(len(cameras))])
+            steps = stored * FEATURE_SCALE + FEATURE_OFFSET
+            numbers = torch.cat([self.head(i, steps[i]) for i in range(len(cameras))])
+            return numbers, stored.to(torch.uint8)
 
         def stored(self, pictures: Any) -> Any:
-            """Return what stored bytes stand for, (N, height, width, channels)."""
+            """Return what is stored of pictures, whole numbers of 0 to 255, (N, height, width, channels)."""
             values = [(pictures.float() * self.rate + self.shift).permute(0, 3, 1, 2)]
             for i in range(len(trunk.ops)):
                 values.append(self.step(i, values))
             steps = (values[-1].permute(0, 2, 3, 1) - self.feature_mean) / self.feature_std
-            return torch.clamp(torch.round((steps - FEATURE_OFFSET) / FEATURE_SCALE), 0.0, 255.0) * FEATURE_SCALE + (
-                FEATURE_OFFSET
-            )
+            return torch.clamp(torch.round((steps - FEATURE_OFFSET) / FEATURE_SCALE), 0.0, 255.0)
 
         def step(self, i: int, values: list[Any]) -> Any:
             op = trunk.ops[i]

@@ -25,14 +25,24 @@ def import_torch() -> Any:
     return torch
 
 
-def output_names(action_spec: ActionSpec) -> list[str]:
+STORED = "stored"
+"""Name of the features that a policy's eyes have made of the pictures."""
+
+
+def output_names(action_spec: ActionSpec, sees: bool = False) -> list[str]:
     """Return what the module gives, in order.
 
+    Args:
+        action_spec: What the policy gives.
+        sees: Whether it reads pictures.
+
     "location" and "std" (C,) of the Gaussian before tanh, where there are continuous entries; "choice_logits" (K,),
-    where there are discrete ones; "action" (A,), the mode: tanh of the location and the likeliest choice.
+    where there are discrete ones; "action" (A,), the mode: tanh of the location and the likeliest choice; "stored"
+    (cameras, height, width, channels) uint8, for a policy that sees: see `robot_rl.export.eyes`.
     """
     names = ["location", "std"] if action_spec.continuous_size else []
-    return [*names, *(["choice_logits"] if action_spec.joint_choices > 1 else []), "action"]
+    names += ["choice_logits"] if action_spec.joint_choices > 1 else []
+    return [*names, "action", *([STORED] if sees else [])]
 
 
 def policy_module(
@@ -77,15 +87,17 @@ def policy_module(
 
         def forward(self, state: Any, *pictures: Any) -> tuple[Any, ...]:
             x = (state - self.offset) * self.inverse_scale
+            stored = ()
             if pictures:
-                x = torch.cat([x, self.eyes(*pictures)])
+                seen, *stored = self.eyes(*pictures)
+                x = torch.cat([x, seen])
             for i in range(count):
                 x = x @ getattr(self, f"w{i}")
                 if norm:
                     x = self._normalised(x + self.b0 if i == 0 else x) * getattr(self, f"scale{i}")
                 x = x + getattr(self, f"shift{i}")
                 x = torch.relu(x) if relu else torch.tanh(x)
-            return self._answer(x @ self.head + self.bias)
+            return (*self._answer(x @ self.head + self.bias), *stored)
 
         def _normalised(self, x: Any) -> Any:
             x = x - x.mean()

@@ -17,6 +17,8 @@ NO_FEATURES: Mapping[str, NDArray[np.uint8]] = MappingProxyType({})
 TOLERANCE = 1e-4
 """Largest difference of an action entry, a standard deviation or a choice's probability that an export may show."""
 OBSERVATIONS = 100
+MOST_MOVED = 1e-3
+"""Share of the stored features that may lie one step apart; see `moved_bytes`."""
 
 
 def reference(
@@ -93,6 +95,31 @@ def check(what: str, found: Mapping[str, float]) -> None:
                 f"{what} differs from the learner's network by {value:.2g} in its {name} on recorded observations; "
                 f"allowed is {TOLERANCE:.0e}. Nothing was exported; try the other --format, or another version of it"
             )
+
+
+def moved_bytes(what: str, features: Mapping[str, NDArray[np.uint8]], stored: NDArray[np.uint8]) -> int:
+    """Return how many stored bytes of a program lie one step from those of the actor's encoder.
+
+    Two runtimes compute a feature alike but for its last digits. Where it lies next to the border between two bytes,
+    that decides which of them is stored, as it may between two choices.
+
+    Args:
+        what: The program, for sentences.
+        features: By camera (n, height, width, channels), of the actor's encoder.
+        stored: (n, cameras, height, width, channels) of the program.
+
+    Raises:
+        ExportError: Some lie further apart, or more than rounding explains.
+    """
+    apart = np.abs(np.stack(list(features.values()), axis=1).astype(np.int16) - stored)
+    moved, steps = int((apart > 0).sum()), int(apart.max(initial=0))
+    if steps > 1 or moved > MOST_MOVED * apart.size:
+        raise ExportError(
+            f"{what} stores {moved} of {apart.size} features otherwise than the encoder that the policy learnt with, "
+            f"by up to {steps} steps; allowed is one step in {MOST_MOVED:.1%} of them. Nothing was exported; try the "
+            "other --format, or another version of it"
+        )
+    return moved
 
 
 def numpy_answers(

@@ -18,8 +18,8 @@ from robot_rl.errors import ConfigError, ExportError
 from robot_rl.export import run_policy
 from robot_rl.export.description import Origin, describe
 from robot_rl.export.eyes import eyes_module
-from robot_rl.export.module import output_names, policy_module
-from robot_rl.export.parity import TOLERANCE, check, deviations, numpy_answers, reference
+from robot_rl.export.module import STORED, output_names, policy_module
+from robot_rl.export.parity import TOLERANCE, check, deviations, moved_bytes, numpy_answers, reference
 from robot_rl.export.programs import FORMATS, OPSET, check_format, check_installed, write_program
 from robot_rl.export.recorded import Observations
 from robot_rl.export.run_policy import ExportedPolicy, PolicyError
@@ -92,7 +92,7 @@ def export_policy(
         program = part / FORMATS[format_name]
         module = policy_module(observation_spec, action_spec, weights, eyes)
         inputs = [("state", states[0]), *((name, shots[0]) for name, shots in pictures.items())]
-        write_program(format_name, module, inputs, output_names(action_spec), program)
+        write_program(format_name, module, inputs, output_names(action_spec, bool(pictures)), program)
         description = describe(origin, seen_spec, action_spec) | {
             "encoder": None if trunk is None else label(trunk.name, trunk.source),
             "format": format_name,
@@ -101,10 +101,18 @@ def export_policy(
             "opset": OPSET if format_name == "onnx" else None,
         }
         shots = {f"image.{name}": images for name, images in pictures.items()}
-        np.savez_compressed(part / "examples.npz", **examples, **shots)  # pyright: ignore[reportArgumentType]
+        stored = {STORED: np.stack(list(features.values()), axis=1)} if features else {}
+        np.savez_compressed(part / "examples.npz", **examples, **shots, **stored)  # pyright: ignore[reportArgumentType]
         shutil.copyfile(run_policy.__file__, part / RUNNER)
         write_json_atomic(part / "policy.json", description)
-        found["program"] = deviations(examples, action_spec, _program_answers(part, observations))
+        answers = _program_answers(part, observations)
+        moved = None
+        wanted = examples
+        if trunk is not None:  # of the very features that the program has made; those are compared by themselves
+            moved = moved_bytes(f"the exported program ({format_name})", features, answers[STORED])
+            own = {name: answers[STORED][:, i] for i, name in enumerate(features)}
+            wanted = reference(observation_spec, action_spec, weights, states, own)
+        found["program"] = deviations(wanted, action_spec, answers)
         check(f"the exported program ({format_name})", found["program"])
         description["parity"] = {
             "reference": "the learner's network, JAX",
@@ -112,6 +120,7 @@ def export_policy(
             "source": observations.source,
             "tolerance": TOLERANCE,
             "largest_difference": found,
+            **({} if moved is None else {"bytes": {"compared": answers[STORED].size, "one_step_apart": moved}}),
         }
         write_json_atomic(part / "policy.json", description)
         size_bytes = program.stat().st_size

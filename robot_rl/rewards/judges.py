@@ -95,6 +95,7 @@ class ClassifierJudge:
         config: Settings; `path` and `stages` are read here and again whenever they change.
         encode: Makes the shared encoder for a classifier: its name of a trunk, and the size of the pictures.
         keeper: Keeps frames, if any are kept; may be set later.
+        news: Level of logging at which a newer classifier is told of.
 
     Raises:
         CheckpointError: A classifier is missing, damaged, or of another encoder than the first.
@@ -102,9 +103,9 @@ class ClassifierJudge:
 
     def __init__(
         self, task: Task, config: RewardConfig, encode: Callable[[Classifier], SharedEncoder],
-        keeper: Keeper | None = None,
+        keeper: Keeper | None = None, news: int = logging.WARNING,
     ) -> None:  # fmt: skip
-        self._task, self._config, self.keeper = task, config, keeper
+        self._task, self._config, self.keeper, self._news = task, config, keeper, news
         self._files = [_Watched(Path(path)) for path in (*config.stages, config.path)]
         self._encoder = encode(self.classifiers[-1])
         self._recent: deque[bool] = deque(maxlen=config.confirm[1])
@@ -118,7 +119,7 @@ class ClassifierJudge:
     def begin(self) -> None:
         """Forget the last episode, and take a newer classifier if there is one."""
         for file in self._files:
-            file.refresh(self.classifiers[-1])
+            file.refresh(self.classifiers[-1], self._news)
         self._stage = 0
         self._recent.clear()
         if self.keeper is not None:
@@ -182,7 +183,7 @@ class _Watched:
             return (0, 0, 0)
         return (found.st_mtime_ns, found.st_size, found.st_ino)
 
-    def refresh(self, like: Classifier) -> None:
+    def refresh(self, like: Classifier, news: int) -> None:
         """Take a newer file; one that cannot be used is told of, and the one before goes on judging."""
         stamp = self._now()
         if stamp in (self._stamp, (0, 0, 0)):
@@ -199,7 +200,7 @@ class _Watched:
             log.warning("%s. The classifier before goes on judging", e)
             return
         self.classifier = newer
-        log.warning("from this episode on a newer classifier judges: %s", self.path)
+        log.log(news, "from this episode on a newer classifier judges: %s", self.path)
 
 
 def _picture(state: RobotState, camera: str, shape: tuple[int, int, int]) -> NDArray[np.uint8]:

@@ -55,11 +55,13 @@ class Runner:
         root: The repository, where commands run.
         work: Folder for what they leave.
         tick: Called twice a second while a command runs.
+        seed: Of what a stage draws, for those that draw.
     """
 
     root: Path
     work: Path
     tick: Callable[[], None]
+    seed: int = 0
 
     def run(
         self,

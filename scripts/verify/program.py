@@ -29,11 +29,13 @@ class Stage:
         what: For `--list`.
         seconds: How long it takes on two cores, for the time left.
         measure: Measures it.
+        optional: Whether it is measured only when `--only` names it.
     """
 
     what: str
     seconds: float
     measure: Callable[[Runner], list[Row]]
+    optional: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,16 +47,18 @@ class Verification:
         title: Of its table.
         about: For `--help`.
         stages: By name, in their order.
+        seeded: Whether its stages draw by a seed, which `--seed` then chooses.
     """
 
     name: str
     title: str
     about: str
     stages: Mapping[str, Stage]
+    seeded: bool = False
 
     def main(self, arguments: Sequence[str] | None = None) -> int:
         """Measure, tell and return the exit status."""
-        chosen = self.choose(arguments)
+        chosen, seed = self.parsed(arguments)
         folder = ROOT / "runs" / self.name
         console = Console()
         for number in (signal.SIGTERM, signal.SIGHUP):
@@ -64,7 +68,7 @@ class Verification:
         try:
             rows_of_before(folder)
             with Show(console, chosen, self.stages) as show:
-                runner = Runner(root=ROOT, work=folder / "work", tick=show.tick)
+                runner = Runner(root=ROOT, work=folder / "work", tick=show.tick, seed=seed)
                 for name in chosen:
                     show.begin(name)
                     rows += self.measured(name, runner)
@@ -88,6 +92,10 @@ class Verification:
 
     def choose(self, arguments: Sequence[str] | None) -> list[str]:
         """Return the stages that the command line asks for."""
+        return self.parsed(arguments)[0]
+
+    def parsed(self, arguments: Sequence[str] | None) -> tuple[list[str], int]:
+        """Return the stages that the command line asks for, and the seed."""
         stages = self.stages
         parser = argparse.ArgumentParser(description=self.about, formatter_class=argparse.RawDescriptionHelpFormatter)
         parser.add_argument(
@@ -97,15 +105,22 @@ class Verification:
             "--skip", action="append", choices=stages, metavar="NAME", default=[], help="leave this out"
         )
         parser.add_argument("--list", action="store_true", help="list the names and do nothing")
+        if self.seeded:
+            parser.add_argument("--seed", type=int, default=0, metavar="N", help="of what is drawn (0)")
         options = parser.parse_args(arguments)
         if options.list:
             for name, stage in stages.items():
-                print(f"{name:<10} {stage.what} (about {stage.seconds / 60:.1f} min)")
+                when = "; only if named" if stage.optional else ""
+                print(f"{name:<10} {stage.what} (about {stage.seconds / 60:.1f} min{when})")
             sys.exit(0)
-        chosen = [name for name in stages if name in (options.only or stages) and name not in options.skip]
+        usual = [name for name, stage in stages.items() if not stage.optional]
+        chosen = [name for name in stages if name in (options.only or usual) and name not in options.skip]
         if not chosen:
             parser.error("nothing is left to measure")
-        return chosen
+        seed = options.seed if self.seeded else 0
+        if seed < 0:
+            parser.error(f"--seed is {seed}; it must be at least 0")
+        return chosen, seed
 
     def measured(self, name: str, runner: Runner) -> list[Row]:
         """Return a stage's rows; what goes wrong in it fails that stage alone."""

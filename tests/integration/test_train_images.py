@@ -14,8 +14,9 @@ from robot_rl.build import make_env
 from robot_rl.config import compose, compose_run
 from robot_rl.encoders import encoder
 from robot_rl.encoders.program import save_trunk
-from robot_rl.jsonl import read_json
+from robot_rl.jsonl import read_json, read_jsonl
 from robot_rl.replay_log import read
+from robot_rl.rewards.classifier import load_classifier
 
 TINY = (
     "task=pick_cube", "obs=images", "robot.image_size=16", "obs.views=2", "mode=single", "live=off", "demos=1",
@@ -53,6 +54,24 @@ def test_a_run_from_pictures_learns_from_features_and_goes_on_where_it_stopped(t
     again = train.run(more, outcome.folder, lambda: False)
     assert again.complete
     assert read_json(outcome.folder / "summary.json")["updates"] == 48
+
+
+@pytest.mark.gl
+def test_a_classifier_learns_beside_the_policy_and_is_all_that_judges(tmp_path: Path) -> None:
+    path = save_trunk(small_trunk(), tmp_path / "small.trunk")
+    vice = ("reward=vice", "reward.vice.first_steps=20", "reward.vice.every_steps=10", "reward.vice.steps=2")
+    chosen = compose([*TINY, *vice, "reward.vice.batch=16", f"obs.encoder={path}", f"runs={tmp_path}", "name=taught"])
+    outcome = train.run(chosen, train.start_run(chosen), lambda: False)
+    assert outcome.complete
+    made = load_classifier(outcome.folder / "vice.ckpt")
+    assert 20 <= made.facts["env_steps"] <= 32
+    assert list(made.cameras) == ["front", "wrist"]
+    judged = read_json(outcome.folder / "summary.json")["judged"]
+    assert judged["evaluation"]["episodes"] == 1
+    assert judged["evaluation"]["failures"] + judged["evaluation"]["successes"] > 0, "the twin's truth stands beside"
+    rows = [row for row in read_jsonl(outcome.folder / "metrics.jsonl") if "vice/loss" in row]
+    assert rows
+    assert 0.0 < rows[-1]["vice/goal_probability"] < 1.0
 
 
 @pytest.mark.gl

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from labelled_pictures import CAMERAS, SIZE, fill
 
-from robot_rl.rewards.audit import Audit, audit, suspected
+from robot_rl.rewards.audit import Audit, audit, suspected, wary
 from robot_rl.rewards.audit_page import write_audit
 from robot_rl.rewards.head import HeadConfig
 from robot_rl.rewards.labels import LabelledSet
@@ -70,9 +70,20 @@ def test_the_page_shows_suspects_thresholds_and_the_way_to_mend_them(
     assert not re.search(r'(src|href)="http', page), "the page needs nothing but itself"
 
 
-def test_suspects_need_surety_of_the_other_label() -> None:
-    labels = np.array([0, 0, 0, 0, 1, 1, 1, 1])
-    p = np.array([0.1, 0.05, 0.55, 0.99, 0.9, 0.95, 0.45, 0.01])
-    np.testing.assert_array_equal(np.flatnonzero(suspected(labels, p)), [3, 7])
+def test_a_label_is_suspected_whichever_share_of_successes_is_taken() -> None:
+    labels = np.array([0] * 9 + [1] * 3)
+    p = np.array([0.1, 0.05, 0.6, 0.8] + [0.1] * 5 + [0.9, 0.6, 0.2])
+    # A failure at 0.6 is none: with successes as rare as here it is still more likely a failure (0.33).
+    np.testing.assert_array_equal(np.flatnonzero(suspected(labels, p)), [3, 11])
+    np.testing.assert_array_equal(np.flatnonzero(suspected(1 - labels, 1.0 - p)), [3, 11])  # the two are alike
     clean = np.array([0.1, 0.2, 0.1, 0.2, 0.9, 0.8, 0.9, 0.8])
-    assert not suspected(labels, clean).any()
+    assert not suspected(np.array([0, 0, 0, 0, 1, 1, 1, 1]), clean).any()
+    assert suspected(np.array([0, 1]), np.array([1.0, 0.0])).all()
+
+
+def test_a_head_that_may_not_trust_its_labels_is_held_back() -> None:
+    given = HeadConfig(dropout=0.7, steps=9)
+    made = wary(given)
+    assert (made.steps, made.dropout) == (9, 0.7)
+    assert made.weight_decay > given.weight_decay
+    assert made.smoothing > given.smoothing

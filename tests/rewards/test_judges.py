@@ -279,7 +279,7 @@ def test_a_picture_that_policy_and_classifier_look_at_is_encoded_once() -> None:
     [
         ({"confirm": (3, 2)}, "k and n with 1 <= k <= n"),
         ({"threshold": 1.0}, "0 to below 1"),
-        ({"source": "oracle"}, "allowed: truth, classifier, human"),
+        ({"source": "oracle"}, "allowed: truth, classifier, vice, human"),
     ],
 )
 def test_bad_settings_are_refused(settings: dict[str, Any], sentence: str) -> None:

@@ -8,6 +8,7 @@ from labelled_pictures import CAMERAS, fill
 
 from robot_rl.cli import main
 from robot_rl.errors import RobotRLError
+from robot_rl.jsonl import read_json
 from robot_rl.rewards.classifier import load_classifier
 from robot_rl.rewards.labels import LabelledSet
 from robot_rl_sim.gl import require_gl
@@ -41,6 +42,10 @@ def test_a_set_becomes_a_classifier_and_a_page(folder: Path, capsys: pytest.Capt
     assert main(["reward", "audit", str(folder), *quick]) == 0
     assert "labels are probably wrong" in capsys.readouterr().out
     assert (folder / "audit.html").stat().st_size > 10_000
+    facts = read_json(folder / "audit.json")
+    assert facts["frames"] == len(LabelledSet(folder))
+    assert [p["wanted_rate"] for p in facts["points"]][:2] == [0.0, 0.001]
+    assert all({"name", "label", "probability", "loss"} == set(s) for s in facts["suspects"])
 
 
 def test_relabelling_says_what_it_did(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

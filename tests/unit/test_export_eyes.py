@@ -22,9 +22,18 @@ from robot_rl.export.acting import ExportedActor
 from robot_rl.export.description import Origin
 from robot_rl.export.eyes import eyes_module
 from robot_rl.export.recorded import Observations, practised_pictures
-from robot_rl.export.run_policy import ExportedPolicy, PolicyError
+from robot_rl.export.run_policy import ExportedPolicy, PolicyError, check_examples
 from robot_rl.export.writer import export_policy
-from robot_rl.specs import ActionSpec, ContinuousGroup, DiscreteGroup, ImageField, ObservationSpec, StateField
+from robot_rl.specs import (
+    FEATURE_OFFSET,
+    FEATURE_SCALE,
+    ActionSpec,
+    ContinuousGroup,
+    DiscreteGroup,
+    ImageField,
+    ObservationSpec,
+    StateField,
+)
 
 TRUNK = small_trunk()
 CAMERAS = ("front", "wrist")
@@ -65,7 +74,7 @@ def test_the_trunk_is_the_program_that_it_says(torch) -> None:
     eyes = eyes_module(SEEN.images, weights_of_an_agent(), TRUNK)
     pictures = drawn_pictures(TRUNK.size, 6)
     with torch.inference_mode():
-        found = eyes.stored(torch.from_numpy(pictures)).numpy()
+        found = eyes.stored(torch.from_numpy(pictures)).numpy() * FEATURE_SCALE + FEATURE_OFFSET
     wanted = np.stack([run_plainly(TRUNK, picture) for picture in pictures])
     steps = (wanted - TRUNK.feature_mean) / TRUNK.feature_std
     inside = np.abs(steps) < 5.9
@@ -147,6 +156,52 @@ def test_a_robot_is_not_moved_for_an_export() -> None:
     with pytest.raises(ExportError, match="does not move a robot"):
         practised_pictures(env, _Still(), 20, seed=0)
     assert env.starts == []
+
+
+def test_a_feature_may_be_stored_one_step_apart_and_now_and_then_alone() -> None:
+    rng = np.random.default_rng(0)
+    features = {name: rng.integers(1, 255, (20, 4, 4, 10), np.uint8) for name in CAMERAS}
+    stored = np.stack(list(features.values()), axis=1)
+    assert parity.moved_bytes("it", features, stored) == 0
+    stored[3, 1, 0, 0, 0] += 1
+    stored[4, 0, 3, 3, 9] -= 1
+    assert parity.moved_bytes("it", features, stored) == 2
+    many = stored.copy()
+    many[5, 0, 0, 0, :5] += 1
+    with pytest.raises(ExportError, match=r"it stores 7 of 6400 features otherwise .* up to 1 steps; allowed is one"):
+        parity.moved_bytes("it", features, many)
+    stored[3, 1, 0, 0, 0] += 1
+    with pytest.raises(ExportError, match=r"2 of 6400 features otherwise .*, by up to 2 steps"):
+        parity.moved_bytes("it", features, stored)
+
+
+def test_the_runner_leaves_out_what_rounding_has_moved_and_refuses_what_it_has_not(tmp_path: Path) -> None:
+    pytest.importorskip("torch")
+    folder = tmp_path / "out"
+    export_policy(folder, "torch", SEEN, ACTION, weights_of_an_agent(), observations(), ORIGIN, TRUNK)
+    policy = ExportedPolicy(folder)
+    assert json.loads((folder / "policy.json").read_text())["parity"]["bytes"]["compared"] == COUNT * 2 * 2 * 2 * 6
+    with np.load(folder / "examples.npz") as found:
+        kept = dict(found)
+    assert kept["stored"].shape == (COUNT, 2, 2, 2, 6)
+
+    def changed(steps: int, rows: slice, action: float = 0.0) -> tuple[int, float]:
+        stored = kept["stored"].astype(np.int16)
+        stored[rows, 0, 0, 0, 0] += np.where(stored[rows, 0, 0, 0, 0] < 128, steps, -steps)
+        moved = kept["action"].copy()
+        moved[rows, :3] += action
+        np.savez(folder / "examples.npz", **{**kept, "stored": stored.astype(np.uint8), "action": moved})
+        return check_examples(policy)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("robot_rl.export.run_policy.MOST_MOVED", 0.05)  # one of these 48 features is more than usual
+        assert changed(1, slice(0, 2), action=0.01)[0] == COUNT - 2, "the answer is that of another picture"
+        with pytest.raises(PolicyError, match="by up to 2 steps; do not use it"):
+            changed(2, slice(0, 1))
+        with pytest.raises(PolicyError, match="none can be compared"):
+            changed(1, slice(0, COUNT))
+    with pytest.raises(PolicyError, match="1 of 48 features differ"):
+        changed(1, slice(0, 1))
 
 
 def test_weights_of_the_state_alone_are_still_compared() -> None:
