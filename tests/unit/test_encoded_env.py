@@ -90,7 +90,7 @@ def test_an_observation_holds_features_and_fits_its_space() -> None:
     assert observation["front"].shape == env.observation_spec.images["front"].shape == (3, 2, 2, 6)
     assert list(env.observation_spec.state) == ["tool_height", "tool_tilt", "gripper_width", "gripper_closing"]
     assert run.pictures == 2 * 3
-    again = env._encoder.encode(env.robot_state.images["front"][None])[0]
+    again = Encoder(run.trunk, 3, run).encode(env.robot_state.images["front"][None])[0]
     np.testing.assert_array_equal(observation["front"], again)
     assert not np.array_equal(observation["front"], observation["wrist"])
 
