@@ -26,11 +26,11 @@ class Sight:
     """What is seen through cameras, encoded; an arm's environment and a car's both have one.
 
     Args:
-        encoder: The frozen network.
+        encoder: The frozen network, or what keeps pictures in its place.
         pictures: Specification of the observations with their pictures.
     """
 
-    def __init__(self, encoder: Encoder, pictures: ObservationSpec) -> None:
+    def __init__(self, encoder: Encoder | RawEncoder, pictures: ObservationSpec) -> None:
         if not pictures.images:
             raise ConfigError("obs=images needs the pictures of a camera; name some: robot.cameras=[front,wrist]")
         self._encoder, self.pictures, self.cameras = encoder, pictures, tuple(pictures.images)
@@ -120,11 +120,11 @@ class EncodedCarEnv(CarEnv):
 
     Args:
         car, task, images, render_camera, render_mode: As for `CarEnv`.
-        encoder: The frozen network.
+        encoder: The frozen network, or what keeps pictures in its place.
     """
 
     def __init__(
-        self, car: Car, task: CarTask, images: dict[str, ImageField], encoder: Encoder,
+        self, car: Car, task: CarTask, images: dict[str, ImageField], encoder: Encoder | RawEncoder,
         render_camera: str = "chase", render_mode: str | None = None,
     ) -> None:  # fmt: skip
         super().__init__(car, task, images, render_camera, render_mode)
