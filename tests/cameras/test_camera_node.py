@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -125,8 +126,8 @@ def test_bad_input_gets_one_sentence(
 ) -> None:
     from robot_rl.cli import main
 
-    if "1 is not" in sentence:
-        pytest.importorskip("pyrealsense2", exc_type=ImportError)
+    if "1 is not" in sentence and importlib.util.find_spec("pyrealsense2") is None:
+        pytest.skip("there is no wheel of pyrealsense2 for this machine")
     given = words if "--domain" in words else ["--domain", str(domain), *words]
     assert main(["node", "camera", *given]) == 2
     error = capsys.readouterr().err

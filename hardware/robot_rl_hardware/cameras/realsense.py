@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import ctypes
+import importlib
+import importlib.util
 import logging
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,14 +27,34 @@ _QUEUE = 2  # frames that librealsense may hold for us; more would only grow old
 def load_realsense() -> Any:
     """Return pyrealsense2; raises `MissingDependency` if it, or the libusb that it needs, is not installed."""
     try:
-        import pyrealsense2 as rs
+        return importlib.import_module("pyrealsense2")
     except ImportError as error:
-        if "libusb" in str(error):
+        if "libusb" not in str(error):
             raise MissingDependency(
-                "libusb-1.0", "pyrealsense2", "apt-get install -y --no-install-recommends libusb-1.0-0"
+                "pyrealsense2", "a RealSense camera", 'pip install "robot-rl[realsense]"'
             ) from error
-        raise MissingDependency("pyrealsense2", "a RealSense camera", 'pip install "robot-rl[realsense]"') from error
-    return rs
+        if not _load_libusb():
+            raise MissingDependency(
+                "libusb-1.0", "pyrealsense2", "pip install libusb-package, or apt-get install -y libusb-1.0-0"
+            ) from error
+    return importlib.import_module("pyrealsense2")
+
+
+def _load_libusb() -> bool:
+    """Load the libusb of pip's libusb-package, which the linker takes for the system's; return whether it is there.
+
+    pyrealsense2 names the library that it needs by "libusb-1.0.so.0" and does not bring it.
+    """
+    package = importlib.util.find_spec("libusb_package")
+    folders = [Path(f) for f in (package.submodule_search_locations or ())] if package else []
+    for library in (found for folder in folders for found in folder.glob("libusb-1.0.so*")):
+        try:
+            ctypes.CDLL(str(library), mode=ctypes.RTLD_GLOBAL)
+        except OSError:
+            log.warning("%s cannot be loaded", library)
+        else:
+            return True
+    return False
 
 
 def connected(rs: Any) -> dict[str, str]:
