@@ -25,6 +25,7 @@ LOOK_S = 0.5
 """How often to look whether the session is still there, or there at last."""
 _LIMITS = WireLimits(total_bytes=64_000_000, frames=64, items=512, text=4096)
 _EVENTS = 100
+_PRESSES = 32  # more than anyone presses before a busy machine has carried the first one over
 
 M = TypeVar("M")
 
@@ -124,7 +125,7 @@ class Feed:
         self._steps = self._open(zmq.SUB, found.address("steps"), 64)
         self._steps.subscribe(b"")
         self._pictures = self._open(zmq.SUB, found.address("pictures"), 2)
-        self._presses = self._open(zmq.PUSH, found.address("presses"), 4)
+        self._presses = self._open(zmq.PUSH, found.address("presses"), _PRESSES)
         self.address, self.step, self._watching = found, None, False
         self.images, self.heard_s = {}, time.monotonic()
         self.curves, self._began_s = Curves(), time.monotonic()

@@ -87,7 +87,8 @@ def test_a_session_is_shown_with_pictures_numbers_and_events(run: Path, page: Pa
         assert (step["status"], step["session"], step["episode"], step["source"]) == ("live", "record", 5, "policy")
         assert step["left_s"] == pytest.approx(max(0, 10 - step["step"]) * 0.1)
         number, t_s, episode, rule = step["log"][0]
-        assert (number, t_s % 1.0, episode, rule) == (1, pytest.approx(0.3, abs=0.11), 5, "rate")
+        assert (number, episode, rule) == (1, 5, "rate")
+        assert 0.19 < t_s % 1.0 < 0.95  # of step 3, or of the next one that was sent on a busy machine
         assert step["guard"]["rate"] >= 1
         points = page.hear("curves", lambda m: "classifier" in m["points"])["points"]["classifier"]
         assert all(t >= 0.0 and value >= 1.5 for t, value in points)
@@ -157,7 +158,7 @@ def test_what_the_run_wrote_is_shown_too(run: Path, page: Page) -> None:
         metrics.write(0, 0, {"clone/done": 0.5}, kind="clone")
         for ok in (True, False):
             metrics.episode(100, {"episode": 0, "success": ok, "return": float(ok), "intervened": ok})
-    state = page.hear("run", lambda m: m["episodes"] == 2)
+    state = page.hear("run", lambda m: m["episodes"] == 2 and m["recent"])
     assert state["recent"] == [{"ok": True, "help": True}, {"ok": False, "help": False}]
     assert (state["env_steps"], state["total_env_steps"], state["mean_return"]) == (100, 1000, 0.0)
     points = page.hear("learner")["points"]
