@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
@@ -45,7 +46,8 @@ class LearnerConfig:
         bc_half_life_steps: Steps of practice in which that weight halves.
         bc_floor: Weight below which it does not fall.
         publish_every_updates: How often weights go to the actors.
-        lead_steps: How far actors may run ahead of the updates that are due, before they must wait.
+        lead_steps: How far actors may run ahead of the updates that are due, before they must wait; at least the steps
+            of one call.
         intervention_weight: What a step in which a person took over weighs in the clone loss, against 1 for a
             demonstrated one.
         success_weight: What a step of the policy weighs there once its episode has succeeded without a person's help:
@@ -186,7 +188,9 @@ class Learner:
 
     def status(self) -> LearnerStatus:
         """Return what the actors need to know."""
-        allowed = int(self.updates / self.config.updates_per_step) + self.config.lead_steps
+        # A whole call must become due before anyone waits for it.
+        lead = max(self.config.lead_steps, math.ceil(self.config.updates_per_call / self.config.updates_per_step) + 1)
+        allowed = int(self.updates / self.config.updates_per_step) + lead
         return LearnerStatus(
             env_steps=self.env_steps,
             updates=self.updates,

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import time
 from pathlib import Path
 
 import numpy as np
@@ -98,6 +99,16 @@ def test_without_demonstrations_there_is_no_clone_and_no_hold(tmp_path: Path) ->
     assert not (outcome.folder / "checkpoints" / "clone.ckpt").exists()
     rows = [r for r in read_jsonl(outcome.folder / "metrics.jsonl") if r["kind"] == "train"]
     assert rows[-1]["schedule/actor_scale"] == 1.0
+
+
+@pytest.mark.parametrize("updates_per_step", [0.03, 0.7])
+def test_rare_updates_do_not_make_actor_and_learner_wait_for_each_other(
+    tmp_path: Path, updates_per_step: float
+) -> None:
+    rare = (f"learner.updates_per_step={updates_per_step}", "learner.updates_per_call=7", "learner.lead_steps=1")
+    chosen = composed(tmp_path, "mode=single", "learner.total_env_steps=60", "learner.clone_updates=4", *rare)
+    give_up_s = time.monotonic() + 120.0  # they would wait for ever
+    assert train.run(chosen, train.start_run(chosen), lambda: time.monotonic() > give_up_s).complete
 
 
 def test_recorded_demonstrations_are_used_and_kept(tmp_path: Path) -> None:
