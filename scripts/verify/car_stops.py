@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import sys
 
 from verify.children import Runner
-from verify.ros_faults import Tried, read
+from verify.ros_faults import Tried, repeated
 from verify.rows import Row
 
 STAGE = "stops"
@@ -21,11 +20,7 @@ TESTS = 8
 
 def measure(runner: Runner) -> list[Row]:
     """Run the faults of the car and return a row for each."""
-    results = runner.work / f"{STAGE}.xml"
-    results.unlink(missing_ok=True)
-    words = ["-q", "-o", "junit_family=xunit1", f"--junitxml={results}", f"--repeat={REPEAT}", FILE]
-    ended = runner.run(f"car-{STAGE}", [sys.executable, "-m", "pytest", *words], TIMEOUT_S)
-    found = read(results, "stop_s") if results.is_file() else {}
+    found, ended = repeated(runner, f"car-{STAGE}", FILE, REPEAT, "stop_s", TIMEOUT_S)
     rows = [row(what, tried) for what, tried in found.items()]
     if len(rows) < TESTS:
         measured = f"{len(rows)} tried; {ended.how()}"

@@ -9,7 +9,7 @@ from collections import defaultdict
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from verify.children import Runner
+from verify.children import Finished, Runner
 from verify.rows import Row
 
 STAGE = "faults"
@@ -37,14 +37,30 @@ class Tried:
 
 def measure(runner: Runner) -> list[Row]:
     """Run the fault tests and return a row for each fault."""
-    results = runner.work / f"{STAGE}.xml"
-    results.unlink(missing_ok=True)
-    words = ["-q", "-o", "junit_family=xunit1", f"--junitxml={results}", f"--repeat={REPEAT}", FILE]
-    ended = runner.run(f"ros-{STAGE}", [sys.executable, "-m", "pytest", *words], TIMEOUT_S)
-    found = read(results, "hold_s") if results.is_file() else {}
+    found, ended = repeated(runner, f"ros-{STAGE}", FILE, REPEAT, "hold_s", TIMEOUT_S)
     if not found:
         return [Row(stage=STAGE, what="faults over ROS 2", measured=ended.how(), bar="all hold", holds=False)]
     return [row(what, tried) for what, tried in found.items()]
+
+
+def repeated(
+    runner: Runner, name: str, file: str, repeat: int, timed: str, timeout_s: float
+) -> tuple[dict[str, Tried], Finished]:
+    """Run a file of fault tests, each of them many times; return what came of each, and how the run ended.
+
+    Args:
+        runner: Runs it.
+        name: Of its logs and results.
+        file: Of the tests.
+        repeat: How often each is tried.
+        timed: Name of the property in which a test tells seconds.
+        timeout_s: Of all.
+    """
+    results = runner.work / f"{name}.xml"
+    results.unlink(missing_ok=True)
+    words = ["-q", "-o", "junit_family=xunit1", f"--junitxml={results}", f"--repeat={repeat}", file]
+    ended = runner.run(name, [sys.executable, "-m", "pytest", *words], timeout_s)
+    return (read(results, timed) if results.is_file() else {}), ended
 
 
 def row(what: str, tried: Tried) -> Row:
