@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from robot_rl.car import CarState
 from robot_rl.car_env import CarEnv
-from robot_rl.pretraining.logs import SIDE, save_log
+from robot_rl.pretraining.logs import averaged, save_log
 
 
 class Driver(Protocol):
@@ -62,9 +62,7 @@ def drive_log(
 
     def keep() -> None:
         state = env.robot_state
-        picture = state.images[camera]
-        block = len(picture) // SIDE
-        pictures.append(np.rint(picture.reshape(SIDE, block, SIDE, block, 3).mean(axis=(1, 3))).astype(np.uint8))
+        pictures.append(averaged(state.images[camera][None])[0].copy())
         stamps.append(state.stamp_s)
         pose_stamps.append(state.pose_stamp_s)
         poses.append((*state.p_WC, state.yaw_rad))
