@@ -244,7 +244,10 @@ def start_in(path: Path, found: Scan) -> EpisodeStart:
                 f"{path} is an MCAP file, but no episode that robot_rl recorded (its metadata have no '{START}'); "
                 f"it has {', '.join(sorted({c.topic for c in found.channels.values()})[:6]) or 'no topics'}"
             )
-        raise CheckpointError(f"{path} was cut before anything was in it: nothing can be read from it; delete it")
+        raise CheckpointError(
+            f"{path} was cut before anything was in it: nothing can be read from it; "
+            "delete it, unless a recording that has only just begun is writing it"
+        )
     if text.get("format") != str(FORMAT):
         raise CheckpointError(
             f"{path} has format {text.get('format')}, this version of robot_rl reads format {FORMAT}; "
