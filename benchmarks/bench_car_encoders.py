@@ -5,30 +5,27 @@
 
 Every row is `robot-rl train task=lap obs=images` with another frozen trunk: the one learnt by navigation, the same
 network with its weights as they were drawn, and EfficientNet-Lite0 of ImageNet. Two more show what pictures are worth:
-"blind" has the same numbers and no picture, "state" the course's numbers in its place. Runs lie under `--runs` and go
-on when the benchmark is started again. "First lap" is driving time, recoveries included. Training the trunk too in
-every update is not run: what an update would then cost is measured (the row "from scratch").
+"blind" has the same numbers and no picture, "state" the course's numbers in its place. "scratch" has no trunk: every
+update trains convolutions too, as many as the others do (about 40 minutes on two cores). Runs lie under `--runs` and go
+on when the benchmark is started again; `--only` picks some. "First lap" is driving time, recoveries included.
 """
 
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import os
 import subprocess
 import sys
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from robot_rl.jsonl import read_json, read_jsonl
 from robot_rl.laps import laps_of, summarise
 from robot_rl.metrics import EPISODES_FILE
 
 HZ = 10.0
+ROWS = ("navigation", "drawn", "imagenet", "scratch", "blind", "state")
 COMMON = (
     "task=lap", "mode=single", "live=off", "evaluation.episodes=5", "evaluation.clone_episodes=0",
     "evaluation.video_episodes=0",
@@ -77,54 +74,6 @@ def row(name: str, folder: Path) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def from_scratch(updates: int = 20) -> tuple[float, float]:
-    """Return the milliseconds of an update from features, and of one that also trains the trunk on both pictures."""
-    import jax
-    import jax.numpy as jnp
-
-    from robot_rl.agents.navigation import SIDE, Navigation, trunk_features
-    from robot_rl.agents.rlpd import Agent
-    from robot_rl.build import observed
-    from robot_rl.config import compose
-    from robot_rl.specs import FeatureField
-
-    settings = compose(["task=lap", "obs=images"]).settings()
-    task = settings.task.make()
-    field = FeatureField(views=1, height=8, width=8, channels=32)
-    spec = dataclasses.replace(observed(settings, task), images={"front": field})
-    agent, rows = Agent(spec, task.action_spec, settings.agent), settings.agent.batch_size
-    rng, group = np.random.default_rng(0), settings.learner.updates_per_call
-    draw = lambda *shape: rng.standard_normal((group, rows, *shape)).astype(np.float32)  # noqa: E731
-    batches = {
-        "state": draw(spec.size), "next_state": draw(spec.size), "action": np.tanh(draw(2)), "reward": draw(),
-        "discount": np.full((group, rows), 0.97, np.float32), "demo": np.zeros((group, rows), np.float32),
-        **{k: rng.integers(0, 256, (group, rows, 8, 8, 32), np.uint8) for k in ("image/front", "next_image/front")},
-    }  # fmt: skip
-    state = agent.init(0)
-    state, _ = agent.update(state, batches, {})
-    jax.block_until_ready(state)
-    start = time.perf_counter()
-    for _ in range(max(updates // group, 1)):
-        state, _ = agent.update(state, batches, {})
-    jax.block_until_ready(state)
-    features_ms = 1e3 * (time.perf_counter() - start) / (max(updates // group, 1) * group)
-
-    def loss(trunk: Any, picture: Any, following: Any) -> Any:
-        # As dear as what trains it would be: forward and backward for one picture, forward for the one that follows.
-        return jnp.square(trunk_features(trunk, picture)).mean() + jax.lax.stop_gradient(
-            trunk_features(trunk, following).mean()
-        )
-
-    trunk = Navigation().init(0).params["trunk"]
-    pictures = rng.integers(0, 256, (2, rows, SIDE, SIDE, 3), np.uint8)
-    gradient = jax.jit(jax.value_and_grad(loss))
-    jax.block_until_ready(gradient(trunk, *pictures))
-    start = time.perf_counter()
-    for _ in range(updates):
-        jax.block_until_ready(gradient(trunk, *pictures))
-    return features_ms, features_ms + 1e3 * (time.perf_counter() - start) / updates
-
-
 def main() -> None:
     """Train what is missing and print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -133,19 +82,26 @@ def main() -> None:
     parser.add_argument("--seeds", default="100", help="of the runs, by commas (100)")
     parser.add_argument("--steps", type=int, default=12000, help="of each run (12000: 20 minutes of driving)")
     parser.add_argument("--course", default="oval", help="what is raced on (oval)")
+    parser.add_argument("--only", default="", help="the rows wanted, by commas (all)")
     given = parser.parse_args()
+    wanted = given.only.split(",") if given.only else list(ROWS)
+    if unknown := [name for name in wanted if name not in ROWS]:
+        raise SystemExit(f"--only names {', '.join(unknown)}; there are {', '.join(ROWS)}")
     size = int(read_json(given.navigation / "pretrain.json")["size"])
+    random = drawn(given.navigation, given.runs / "drawn-encoder") if "drawn" in wanted else ""
     images = ("obs=images", f"robot.image_size={size}")
     choices = {
         "navigation": (*images, f"obs.encoder={given.navigation / 'encoder.trunk'}"),
-        "drawn": (*images, f"obs.encoder={drawn(given.navigation, given.runs / 'drawn-encoder')}"),
+        "drawn": (*images, f"obs.encoder={random}"),
         "imagenet": (*images, "obs.encoder=efficientnet_lite0"),
+        "scratch": (*images, "obs.encoder=cnn"),
         "blind": ("obs=state", "task.object_state=false"),
         "state": ("obs=state",),
     }
     rows = []
     for seed in (int(s) for s in given.seeds.split(",")):
-        for name, settings in choices.items():
+        for name in wanted:
+            settings = choices[name]
             more = (f"task.course={given.course}", f"seed={seed}", f"learner.total_env_steps={given.steps}")
             rows.append(row(f"{name}, seed {seed}", trained(f"{name}-{seed}", given.runs, (*settings, *more))))
     print(f"{'encoder':22} first lap  clean  laps clean  median   best  race  crashes/km  driving  wall")
@@ -156,11 +112,6 @@ def main() -> None:
             f" {r['median_s']:5.2f} s {r['best_s']:5.2f} {race} {r['crashes_km']:8.2f} {r['steps'] / HZ / 60:8.1f} min"
             f" {r['wall_s'] or float('nan'):5.0f} s"
         )
-    features_ms, whole_ms = from_scratch()
-    print(
-        f"from scratch: an update of the agent takes {features_ms:.1f} ms from features and {whole_ms:.1f} ms with the "
-        f"trunk trained in it (x{whole_ms / features_ms:.1f})"
-    )
 
 
 if __name__ == "__main__":
