@@ -168,8 +168,8 @@ def test_the_setting_takes_the_cube_out_of_the_state_and_names_two_cameras(tmp_p
     spec = observed(settings, settings.task.make())
     assert spec.size == 5
     assert {name: field.shape for name, field in spec.images.items()} == {
-        "front": (5, 4, 4, 112),
-        "wrist": (5, 4, 4, 112),
+        "front": (5, 4, 4, 48),
+        "wrist": (5, 4, 4, 48),
     }
     assert spec.images["front"] == feature_field("efficientnet_lite0", 128, 5)
     path = save_trunk(small_trunk(), tmp_path / "mine.trunk")

@@ -223,7 +223,7 @@ def test_a_batch_without_features_is_refused() -> None:
 
 
 def test_acting_on_two_cameras_takes_less_than_a_millisecond() -> None:
-    camera = FeatureField(views=5, height=4, width=4, channels=112)
+    camera = FeatureField(views=5, height=4, width=4, channels=48)
     spec = ObservationSpec(state=OBSERVATION.state, images={"front": camera, "wrist": camera})
     agent = Agent(spec, ACTION, AgentConfig(hidden=(256, 256)))
     policy = NumpyPolicy(spec, ACTION, agent.policy(agent.init(0)))
