@@ -186,10 +186,3 @@ def test_a_task_without_a_state_of_its_own_objects_refuses_images_in_words() -> 
     settings = compose(["task=reach", "obs=images"]).settings()
     with pytest.raises(ConfigError, match=r"there is no setting 'task.object_state'"):
         settings.task.make()
-
-
-def test_without_the_cube_the_state_needs_no_poses_of_objects() -> None:
-    task = PickCube(object_state=False)
-    state = dataclasses.replace(Still().observe(), objects={})
-    whole = PickCube().state_vector(Still().observe())
-    np.testing.assert_array_equal(task.state_vector(state), whole[:5])
