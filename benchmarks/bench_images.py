@@ -60,7 +60,7 @@ def drawn_trunk() -> Trunk:
             gain = np.sqrt(2.0 / np.prod(op.weight.shape[:3]))
             op = dataclasses.replace(op, weight=(gain * rng.standard_normal(op.weight.shape)).astype(np.float32))
         ops.append(op)
-    ones = np.ones(112, np.float32)
+    ones = np.ones(48, np.float32)
     return Trunk(
         name="efficientnet_lite0", ops=tuple(ops), size=SIZE, input_mean=0.5 * ones[:3], input_std=0.25 * ones[:3],
         feature_mean=0.0 * ones, feature_std=ones,

@@ -146,6 +146,8 @@ class Learner:
             batches = source.sample_groups(self._rng, group, self._batch)
             self.state, self._info = learn(self.state, batches)
             yield (i + 1) / groups
+        if groups and not self._offline:
+            self.state = self.agent.share_eyes(self.state)
 
     def ingest(self, stream: str, block: StepBlock) -> None:
         """Store a block of practice."""

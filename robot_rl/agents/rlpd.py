@@ -34,7 +34,7 @@ from robot_rl.agents.actor import NO_IMAGES, Actor
 from robot_rl.agents.bc import clone_steps
 from robot_rl.agents.compiling import compile_update
 from robot_rl.agents.config import AgentConfig
-from robot_rl.agents.eyes import Eyes, without_eyes
+from robot_rl.agents.eyes import EYES, Eyes, without_eyes
 from robot_rl.agents.networks import Mlp, Params
 from robot_rl.agents.schedule import check_schedule
 from robot_rl.agents.state import AgentState, Noise
@@ -115,6 +115,14 @@ class Agent:
         """Do G updates of the actor alone towards the demonstrated rows. `state` is consumed as in `update`."""
         sizes = {k: self._sizes[k] for k in ("state", "action", "demo", *self.eyes.sizes("image"))}
         return self._clone(state, checked(batches, sizes))
+
+    def share_eyes(self, state: AgentState) -> AgentState:
+        """Return a state whose critics begin with the actor's eyes, once cloning has taught them where to look."""
+        eyes = state.actor.get(EYES)
+        if eyes is None:
+            return state
+        begin = lambda critics: {**critics, EYES: jax.tree.map(jnp.copy, eyes)}  # noqa: E731 # updates donate buffers
+        return state._replace(critic=begin(state.critic), target=begin(state.target))
 
     def policy(self, state: AgentState) -> dict[str, NDArray[np.float32]]:
         """Return the actor's weights as numpy, ready for `Policy` and `NumpyPolicy`."""

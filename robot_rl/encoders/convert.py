@@ -8,17 +8,18 @@ import os
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from robot_rl.encoders.networks import NETWORKS, network_of, program_of
 from robot_rl.encoders.pictures import drawn_pictures
-from robot_rl.encoders.program import Trunk, load_trunk, save_trunk, value_shapes
+from robot_rl.encoders.program import Conv, Trunk, load_trunk, save_trunk, value_shapes
 from robot_rl.encoders.torch_trunk import TorchTrunk
 from robot_rl.encoders.weights import file_digest, packaged_weights, read_weights
 from robot_rl.errors import EncoderError, StorageError
 
 log = logging.getLogger(__name__)
 
-REVISION = 1
+REVISION = 2
 """Rises when a conversion comes to other numbers, so that older files in a cache are not taken for new ones."""
 SUFFIX = ".trunk"
 
@@ -42,7 +43,7 @@ def convert(path: Path, size: int, network: str = "") -> Trunk:
     """
     arrays = read_weights(path)
     name = network or network_of(arrays)
-    ops = program_of(name, size, arrays)
+    ops, pictures = program_of(name, size, arrays), drawn_pictures(size)
     channels = value_shapes(name, ops, size)[-1][2]
     trunk = Trunk(
         name=name, ops=ops, size=size, source=file_digest(path),
@@ -50,13 +51,44 @@ def convert(path: Path, size: int, network: str = "") -> Trunk:
         input_std=np.array(NETWORKS[name].input_std, np.float32),
         feature_mean=np.zeros(channels, np.float32), feature_std=np.ones(channels, np.float32),
     )  # fmt: skip
-    features = TorchTrunk(trunk)(drawn_pictures(size)).astype(np.float64)
+    trunk = squeezed(trunk, pictures)
+    mean, std = _spread(trunk, pictures)
+    return dataclasses.replace(trunk, feature_mean=mean.astype(np.float32), feature_std=std.astype(np.float32))
+
+
+def squeezed(trunk: Trunk, pictures: NDArray[np.uint8]) -> Trunk:
+    """Return a trunk whose last operation keeps the directions in which the channels before it vary most.
+
+    Principal components of the channels, each in its own standard deviations, over all places of the pictures. They are
+    turned such that the largest weight of each is positive: two machines come to the same ones.
+    """
+    last, before = trunk.ops[-1], trunk.shapes[-2][2]
+    if not isinstance(last, Conv) or last.source != len(trunk.ops) - 1 or last.weight.any():
+        return trunk  # it had few enough channels
+    ones = np.ones(before, np.float32)
+    whole = dataclasses.replace(trunk, ops=trunk.ops[:-1], feature_mean=0.0 * ones, feature_std=ones)
+    mean, std = _spread(whole, pictures)
+    values = (TorchTrunk(whole)(pictures).astype(np.float64) - mean).reshape(-1, before) / std
+    directions = np.linalg.svd(values, full_matrices=False)[2][: len(last.bias)]
+    largest = np.abs(directions).argmax(axis=1)
+    directions *= np.sign(directions[np.arange(len(directions)), largest])[:, None]
+    weight = directions.T / std[:, None]
+    squeeze = dataclasses.replace(
+        last, weight=weight[None, None].astype(np.float32), bias=-(mean @ weight).astype(np.float32)
+    )
+    return dataclasses.replace(trunk, ops=(*trunk.ops[:-1], squeeze))
+
+
+def _spread(trunk: Trunk, pictures: NDArray[np.uint8]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return mean and standard deviation of each channel of a trunk's map."""
+    features = TorchTrunk(trunk)(pictures).astype(np.float64)
     if not np.isfinite(features).all():
-        raise EncoderError(f"the network of {path} gives features that are not finite; get its weights anew")
+        raise EncoderError(
+            f"the network {trunk.name} gives features that are not finite with these weights; get the weights anew"
+        )
     mean, std = features.mean(axis=(0, 1, 2)), features.std(axis=(0, 1, 2))
     # A channel that never moves would be stored in steps of nothing.
-    std = np.maximum(std, 1e-3 * max(float(std.max()), 1e-6))
-    return dataclasses.replace(trunk, feature_mean=mean.astype(np.float32), feature_std=std.astype(np.float32))
+    return mean, np.maximum(std, 1e-3 * max(float(std.max()), 1e-6))
 
 
 def find_trunk(name_or_path: str, size: int) -> Trunk:

@@ -3,6 +3,10 @@
 Each is cut where its map has a sixteenth of the picture's side and is averaged to 4 by 4: deep enough to know objects,
 still fine enough to say where they are. Of EfficientNet-Lite0 and a cube on a table that place tells the cube's
 position best: a small network behind SERL's spatial embeddings errs by 2.3 mm there, and by more from earlier blocks.
+
+Its channels are squeezed to the 48 directions in which they vary most (`robot_rl.encoders.convert`). Where the cube is
+from the tool is told as well by these as by all 112 (7.3 and 7.1 mm, root of the mean square over frames of 15 episodes
+left out of 70), while what an update reads, and multiplies, is less than half.
 """
 
 from __future__ import annotations
@@ -21,6 +25,8 @@ from robot_rl.errors import EncoderError, nearest
 
 GRID = 4
 """Side of the map of features."""
+CHANNELS = 48
+"""Most channels of the map of features; a network's own are squeezed to as many."""
 STRIDE = 16
 """Pixels to one number of the map before it is averaged."""
 
@@ -228,7 +234,9 @@ def _count(names: Mapping[str, Any], prefix: str) -> int:
 
 
 def program_of(name: str, size: int, arrays: Mapping[str, NDArray[Any]] | None = None) -> tuple[Op, ...]:
-    """Return the program of a network for square pictures, ending in a map of 4 by 4.
+    """Return the program of a network for square pictures, ending in a map of 4 by 4 with at most `CHANNELS` channels.
+
+    The last operation squeezes the channels where there are more; its weights are zeros until a conversion sets them.
 
     Args:
         name: One of `NETWORKS`.
@@ -249,6 +257,10 @@ def program_of(name: str, size: int, arrays: Mapping[str, NDArray[Any]] | None =
     window = size // (GRID * STRIDE)
     if window > 1:
         ops.append(Pool(kind="average", kernel=window, stride=window, source=len(ops)))
+    channels = value_shapes(name, tuple(ops), size)[-1][2]
+    if channels > CHANNELS:
+        weight, bias = np.zeros((1, 1, channels, CHANNELS), np.float32), np.zeros(CHANNELS, np.float32)
+        ops.append(Conv(weight=weight, bias=bias, source=len(ops)))
     return tuple(ops)
 
 

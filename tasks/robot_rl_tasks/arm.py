@@ -77,6 +77,13 @@ def fill_wrench(out: Vector, quat: Vector, F: Vector) -> None:
 
 
 @kernel
+def fill_own(out: Vector, p: Vector, quat: Vector, F: Vector) -> None:
+    """Fill all 9 entries of what an arm with a wrench knows by itself: its pose, then the wrench."""
+    fill_arm(out, p, quat)
+    fill_wrench(out[3:9], quat, F)
+
+
+@kernel
 def in_tool_frame(p: Vector, quat: Vector, p_BO: Vector) -> Vector:
     """Return p_EO (3,): the position of O seen from the tool."""
     return rotate(quat_conj(quat), p_BO - p)

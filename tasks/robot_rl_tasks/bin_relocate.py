@@ -55,6 +55,7 @@ class BinRelocate:
         max_steps: Time limit in control periods.
         direction: From which bin to which.
         start_spread_m, start_yaw_rad: Half widths of the start's random offset from above the bin that holds the cube.
+        object_state: Whether the observation says where the cube is; without it that is left to cameras.
     """
 
     name = "bin_relocate"
@@ -66,6 +67,7 @@ class BinRelocate:
         direction: Direction = "forward",
         start_spread_m: float = 0.03,
         start_yaw_rad: float = np.pi / 6,
+        object_state: bool = True,
     ) -> None:
         self.max_steps, self.direction = max_steps, direction
         self.start_spread_m, self.start_yaw_rad = start_spread_m, start_yaw_rad
@@ -79,21 +81,24 @@ class BinRelocate:
         )  # fmt: skip
         self.scene = {"cube": _cube(self.source_y_m), "left_bin": _bin(LEFT_Y_M), "right_bin": _bin(RIGHT_Y_M)}
         self.action_spec = ActionSpec(continuous=tool_delta_groups(0.05, 0.1), discrete={"gripper": GRIPPER})
-        self.observation_spec = ObservationSpec(
-            state={
-                **arm_fields(),
-                "gripper_width": StateField(size=1, unit="m", scale=0.02, offset=(0.06,), doc="opening"),
-                "gripper_closing": StateField(size=1, unit="1", doc="1 if last told to close, else -1"),
+        fields = {
+            **arm_fields(),
+            "gripper_width": StateField(size=1, unit="m", scale=0.02, offset=(0.06,), doc="opening"),
+            "gripper_closing": StateField(size=1, unit="1", doc="1 if last told to close, else -1"),
+            "goal_position": StateField(size=3, unit="m", scale=0.1, doc="middle of the goal's floor seen from E"),
+        }
+        if object_state:
+            fields |= {
                 "cube_position": StateField(size=3, unit="m", scale=0.05, doc="p_EO: cube seen from the tool"),
                 "cube_yaw": StateField(
                     size=2, unit="1", doc="sine and cosine of four times the yaw seen from the tool: a cube looks "
                     "the same after a quarter turn, whichever side it lies on"
                 ),
                 "cube_height": StateField(size=1, unit="m", scale=0.05, doc="cube centre above its rest in a bin"),
-                "goal_position": StateField(size=3, unit="m", scale=0.1, doc="middle of the goal's floor seen from E"),
                 "cube_to_goal": StateField(size=2, unit="m", scale=0.1, doc="from the cube to the goal's middle in B"),
-            }
-        )  # fmt: skip
+            }  # fmt: skip
+        self._object_state = object_state
+        self.observation_spec = ObservationSpec(state=fields)
         self.predicates = {"in_left": in_left, "in_right": in_right, "lost": lost}
         self._goal = np.array([BINS_X_M, self.goal_y_m, FLOOR_M])
         self._buffer = np.zeros(self.observation_spec.size)
@@ -115,10 +120,11 @@ class BinRelocate:
         return ResetRequest(p_BE=p, quat_BE=yaw_quat(rng.uniform(-self.start_yaw_rad, self.start_yaw_rad)))
 
     def state_vector(self, state: RobotState) -> NDArray[np.float32]:
-        """Return the (16,) state of `observation_spec`."""
+        """Return the (16,) state of `observation_spec`, (8,) without the cube's."""
         closing = 1.0 if state.gripper_closing else -1.0
-        cube = state.objects["cube"]
-        _fill(self._buffer, state.p_BE, state.quat_BE, state.gripper_width_m, closing, cube, self._goal)
+        _fill_hand(self._buffer, state.p_BE, state.quat_BE, state.gripper_width_m, closing, self._goal)
+        if self._object_state:
+            _fill_cube(self._buffer, state.p_BE, state.quat_BE, state.objects["cube"], self._goal)
         return self._buffer.astype(np.float32)
 
     def outcome(self, state: RobotState) -> Outcome:
@@ -161,11 +167,16 @@ def _bin(y_m: float) -> SceneObject:
 
 
 @kernel
-def _fill(out: Vector, p: Vector, quat: Vector, width: float, closing: float, cube: Vector, goal: Vector) -> None:
+def _fill_hand(out: Vector, p: Vector, quat: Vector, width: float, closing: float, goal: Vector) -> None:
     fill_arm(out, p, quat)
     out[3] = width
     out[4] = closing
-    out[5:8] = in_tool_frame(p, quat, cube[0:3])
+    out[5:8] = in_tool_frame(p, quat, goal)
+
+
+@kernel
+def _fill_cube(out: Vector, p: Vector, quat: Vector, cube: Vector, goal: Vector) -> None:
+    out[8:11] = in_tool_frame(p, quat, cube[0:3])
     # Whichever of its sides the cube lies on, the axis that is most level tells its yaw up to a quarter turn.
     m = quat_to_matrix(cube[3:7])
     level = np.argmin(np.abs(m[2]))
@@ -173,7 +184,6 @@ def _fill(out: Vector, p: Vector, quat: Vector, width: float, closing: float, cu
     x = m[0, level] * tool[0, 0] + m[1, level] * tool[1, 0]
     y = m[0, level] * tool[0, 1] + m[1, level] * tool[1, 1]
     yaw = 4.0 * np.arctan2(y, x)
-    out[8], out[9] = np.sin(yaw), np.cos(yaw)
-    out[10] = cube[2] - FLOOR_M - HALF_M
-    out[11:14] = in_tool_frame(p, quat, goal)
+    out[11], out[12] = np.sin(yaw), np.cos(yaw)
+    out[13] = cube[2] - FLOOR_M - HALF_M
     out[14], out[15] = goal[0] - cube[0], goal[1] - cube[1]

@@ -13,6 +13,7 @@ from robot_rl.task import Compliance, Limits, Outcome
 from robot_rl_tasks.arm import (
     arm_fields,
     fill_arm,
+    fill_own,
     fill_wrench,
     in_tool_frame,
     relative_yaw,
@@ -53,6 +54,7 @@ class CableRoute:
         max_steps: Time limit in control periods.
         jaw_stiffness_n_m_rad: Spring of each jaw of the clip.
         start_spread_m, start_yaw_rad: Largest offset of the start.
+        object_state: Whether the observation says where the clip and the cable are; without it that is left to cameras.
     """
 
     name = "cable_route"
@@ -64,6 +66,7 @@ class CableRoute:
         jaw_stiffness_n_m_rad: float = 0.5,
         start_spread_m: float = 0.05,
         start_yaw_rad: float = np.pi / 6,
+        object_state: bool = True,
     ) -> None:
         self.max_steps, self.jaw_stiffness_n_m_rad = max_steps, jaw_stiffness_n_m_rad
         self.start_spread_m, self.start_yaw_rad = start_spread_m, start_yaw_rad
@@ -73,19 +76,19 @@ class CableRoute:
         )
         self.scene = {**clip("clip", jaw_stiffness_n_m_rad), **cable("clip")}
         self.action_spec = ActionSpec(continuous=tool_delta_groups(0.05, 0.3))
+        route = {
+            "clip_position": StateField(size=3, unit="m", scale=0.1, doc="the clip's mouth seen from the tool"),
+            "clip_yaw": StateField(size=1, unit="rad", scale=0.3, doc="yaw of the clip seen from the tool"),
+            "slack": StateField(size=1, unit="m", scale=0.03, doc="length of the cable beyond the way to its post"),
+            "cable_in_clip": StateField(
+                size=2, unit="m", scale=0.02, doc="to the left of and above the mouth, where the cable crosses it"
+            ),
+            "cable_in_clip_fine": StateField(size=2, unit="1", doc="tanh of the same over 4 mm"),
+        }
+        self._object_state = object_state
         self.observation_spec = ObservationSpec(
-            state={
-                **arm_fields(),
-                "clip_position": StateField(size=3, unit="m", scale=0.1, doc="the clip's mouth seen from the tool"),
-                "clip_yaw": StateField(size=1, unit="rad", scale=0.3, doc="yaw of the clip seen from the tool"),
-                "slack": StateField(size=1, unit="m", scale=0.03, doc="length of the cable beyond the way to its post"),
-                "cable_in_clip": StateField(
-                    size=2, unit="m", scale=0.02, doc="to the left of and above the mouth, where the cable crosses it"
-                ),
-                "cable_in_clip_fine": StateField(size=2, unit="1", doc="tanh of the same over 4 mm"),
-                **wrench_fields(),
-            }
-        )  # fmt: skip
+            state={**arm_fields(), **(route if object_state else {}), **wrench_fields()}
+        )
         self._names = cable_names()
         self._points = np.zeros((len(self._names) + 1, 3))
         self._buffer, self._cross = np.zeros(self.observation_spec.size), np.zeros(3)
@@ -107,7 +110,10 @@ class CableRoute:
         )  # fmt: skip
 
     def state_vector(self, state: RobotState) -> NDArray[np.float32]:
-        """Return the (18,) state of `observation_spec`."""
+        """Return the (18,) state of `observation_spec`, (9,) without clip and cable."""
+        if not self._object_state:
+            fill_own(self._buffer, state.p_BE, state.quat_BE, state.F_BE)
+            return self._buffer.astype(np.float32)
         pose = state.objects["clip"]
         crossing(self._cross, self.cable_points(state), pose, 0.0)
         _fill(self._buffer, state.p_BE, state.quat_BE, state.F_BE, pose, self._cross)

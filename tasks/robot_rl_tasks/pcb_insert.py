@@ -13,6 +13,7 @@ from robot_rl.task import Compliance, Geom, Limits, Outcome, SceneObject
 from robot_rl_tasks.arm import (
     arm_fields,
     fill_arm,
+    fill_own,
     fill_wrench,
     in_tool_frame,
     relative_yaw,
@@ -51,6 +52,7 @@ class PcbInsert:
         max_steps: Time limit in control periods.
         clearance_m: Gap on each side of a pin.
         start_spread_m, start_yaw_rad: Largest offset of the start from above the holes.
+        object_state: Whether the observation says where the board is; without it that is left to cameras.
     """
 
     name = "pcb_insert"
@@ -62,6 +64,7 @@ class PcbInsert:
         clearance_m: float = 0.0004,
         start_spread_m: float = 0.05,
         start_yaw_rad: float = np.pi / 9,
+        object_state: bool = True,
     ) -> None:
         self.max_steps, self.clearance_m = max_steps, clearance_m
         self.start_spread_m, self.start_yaw_rad = start_spread_m, start_yaw_rad
@@ -75,16 +78,16 @@ class PcbInsert:
         )  # fmt: skip
         self.scene = {"component": _component(), "board": _board(PIN_HALF_M + clearance_m)}
         self.action_spec = ActionSpec(continuous=tool_delta_groups(0.02, 0.2))
+        board = {
+            "pins_to_holes": StateField(size=3, unit="m", scale=0.03, doc="middle of the holes seen from the pins"),
+            "pins_to_holes_fine": StateField(size=3, unit="1", doc="tanh of the same over 3 mm, for the end"),
+            "board_yaw": StateField(size=1, unit="rad", scale=0.2, doc="yaw of the board seen from the tool"),
+            "board_yaw_fine": StateField(size=1, unit="1", doc="tanh of the same over 0.05 rad"),
+        }
+        self._object_state = object_state
         self.observation_spec = ObservationSpec(
-            state={
-                **arm_fields(),
-                "pins_to_holes": StateField(size=3, unit="m", scale=0.03, doc="middle of the holes seen from the pins"),
-                "pins_to_holes_fine": StateField(size=3, unit="1", doc="tanh of the same over 3 mm, for the end"),
-                "board_yaw": StateField(size=1, unit="rad", scale=0.2, doc="yaw of the board seen from the tool"),
-                "board_yaw_fine": StateField(size=1, unit="1", doc="tanh of the same over 0.05 rad"),
-                **wrench_fields(),
-            }
-        )  # fmt: skip
+            state={**arm_fields(), **(board if object_state else {}), **wrench_fields()}
+        )
         self._buffer = np.zeros(self.observation_spec.size)
 
     def sample_reset(self, rng: np.random.Generator) -> ResetRequest:
@@ -104,8 +107,11 @@ class PcbInsert:
         )
 
     def state_vector(self, state: RobotState) -> NDArray[np.float32]:
-        """Return the (17,) state of `observation_spec`."""
-        _fill(self._buffer, state.p_BE, state.quat_BE, state.F_BE, state.objects["board"])
+        """Return the (17,) state of `observation_spec`, (9,) without the board."""
+        if self._object_state:
+            _fill(self._buffer, state.p_BE, state.quat_BE, state.F_BE, state.objects["board"])
+        else:
+            fill_own(self._buffer, state.p_BE, state.quat_BE, state.F_BE)
         return self._buffer.astype(np.float32)
 
     def outcome(self, state: RobotState) -> Outcome:

@@ -13,11 +13,13 @@ from robot_rl.task import Compliance, Geom, Limits, Outcome, SceneObject
 from robot_rl_tasks.arm import (
     arm_fields,
     fill_arm,
+    fill_own,
     fill_wrench,
     in_tool_frame,
     relative_yaw,
     tool_delta_groups,
     upright_quat,
+    wrench_fields,
     yaw_quat,
 )
 from robot_rl_tasks.experts import Sloppiness, StagedExpert, Waypoint
@@ -40,6 +42,7 @@ class PegInsert:
         max_steps: Time limit in control periods.
         clearance_m: Gap on each side of the peg.
         start_spread_m, start_yaw_rad: Largest offset of the start from above the hole.
+        object_state: Whether the observation says where the hole is; without it that is left to cameras.
     """
 
     name = "peg_insert"
@@ -51,6 +54,7 @@ class PegInsert:
         clearance_m: float = 0.0005,
         start_spread_m: float = 0.05,
         start_yaw_rad: float = np.pi / 6,
+        object_state: bool = True,
     ) -> None:
         self.max_steps, self.clearance_m = max_steps, clearance_m
         self.start_spread_m, self.start_yaw_rad = start_spread_m, start_yaw_rad
@@ -60,17 +64,16 @@ class PegInsert:
         )
         self.scene = {"peg": _peg(), "block": _block(PEG_HALF_M + clearance_m)}
         self.action_spec = ActionSpec(continuous=tool_delta_groups(0.02, 0.15))
+        hole = {
+            "tip_to_hole": StateField(size=3, unit="m", scale=0.03, doc="hole's mouth seen from the tip"),
+            "tip_to_hole_fine": StateField(size=3, unit="1", doc="tanh of the same over 4 mm: a ruler for the end"),
+            "hole_yaw": StateField(
+                size=2, unit="1", doc="sine and cosine of four times the hole's yaw seen from the tool"
+            ),
+        }
+        self._object_state = object_state
         self.observation_spec = ObservationSpec(
-            state={
-                **arm_fields(),
-                "tip_to_hole": StateField(size=3, unit="m", scale=0.03, doc="hole's mouth seen from the tip"),
-                "tip_to_hole_fine": StateField(size=3, unit="1", doc="tanh of the same over 4 mm: a ruler for the end"),
-                "hole_yaw": StateField(
-                    size=2, unit="1", doc="sine and cosine of four times the hole's yaw seen from the tool"
-                ),
-                "tool_force": StateField(size=3, unit="N", scale=10.0, doc="force on the tool, in the tool's frame"),
-                "tool_torque": StateField(size=3, unit="N m", scale=1.0, doc="torque on the tool, in the tool's frame"),
-            }
+            state={**arm_fields(), **(hole if object_state else {}), **wrench_fields()}
         )
         self._buffer = np.zeros(self.observation_spec.size)
 
@@ -91,8 +94,11 @@ class PegInsert:
         )
 
     def state_vector(self, state: RobotState) -> NDArray[np.float32]:
-        """Return the (17,) state of `observation_spec`."""
-        _fill(self._buffer, state.p_BE, state.quat_BE, state.F_BE, state.objects["block"])
+        """Return the (17,) state of `observation_spec`, (9,) without the hole."""
+        if self._object_state:
+            _fill(self._buffer, state.p_BE, state.quat_BE, state.F_BE, state.objects["block"])
+        else:
+            fill_own(self._buffer, state.p_BE, state.quat_BE, state.F_BE)
         return self._buffer.astype(np.float32)
 
     def outcome(self, state: RobotState) -> Outcome:

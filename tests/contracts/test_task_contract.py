@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -64,6 +66,21 @@ def test_a_state_vector_is_fresh_finite_and_of_its_specification(env: RobotEnv) 
     assert np.isfinite(first).all()
     assert np.array_equal(first, kept), "an earlier observation was changed by a later one"
     assert not np.array_equal(first, second)
+
+
+def test_what_is_left_to_cameras_needs_no_poses_of_objects(env: RobotEnv) -> None:
+    name, whole = env.task.name, env.task
+    if not hasattr(whole, "_object_state"):
+        pytest.skip("this task always says where its objects are")
+    task = compose([f"task={name}", "+task.object_state=false"]).settings().task.make()
+    state = env.robot.reset(task.sample_reset(np.random.default_rng(0)))
+    own, shown = task.state_vector(dataclasses.replace(state, objects={})), whole.state_vector(state)
+    fields, places = task.observation_spec.state, {}
+    for field, spec in whole.observation_spec.state.items():
+        places[field] = range(sum(map(len, places.values())), sum(map(len, places.values())) + spec.size)
+    assert set(fields) < set(places)
+    np.testing.assert_array_equal(own, np.concatenate([shown[places[field]] for field in fields]))
+    assert task.outcome(state) == whole.outcome(state)
 
 
 def test_typical_magnitudes_are_typical(env: RobotEnv) -> None:

@@ -168,8 +168,8 @@ def test_the_setting_takes_the_cube_out_of_the_state_and_names_two_cameras(tmp_p
     spec = observed(settings, settings.task.make())
     assert spec.size == 5
     assert {name: field.shape for name, field in spec.images.items()} == {
-        "front": (5, 4, 4, 112),
-        "wrist": (5, 4, 4, 112),
+        "front": (5, 4, 4, 48),
+        "wrist": (5, 4, 4, 48),
     }
     assert spec.images["front"] == feature_field("efficientnet_lite0", 128, 5)
     path = save_trunk(small_trunk(), tmp_path / "mine.trunk")
@@ -186,10 +186,3 @@ def test_a_task_without_a_state_of_its_own_objects_refuses_images_in_words() -> 
     settings = compose(["task=reach", "obs=images"]).settings()
     with pytest.raises(ConfigError, match=r"there is no setting 'task.object_state'"):
         settings.task.make()
-
-
-def test_without_the_cube_the_state_needs_no_poses_of_objects() -> None:
-    task = PickCube(object_state=False)
-    state = dataclasses.replace(Still().observe(), objects={})
-    whole = PickCube().state_vector(Still().observe())
-    np.testing.assert_array_equal(task.state_vector(state), whole[:5])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import pickle
 
@@ -10,9 +11,10 @@ import pytest
 from trunks import drawn_checkpoint, run_plainly, small_trunk
 
 from robot_rl.encoders import convert as conversion
-from robot_rl.encoders.convert import cache_folder, convert, find_trunk
+from robot_rl.encoders.convert import cache_folder, convert, find_trunk, squeezed
 from robot_rl.encoders.encoder import Encoder, load_encoder
-from robot_rl.encoders.networks import NETWORKS, network_of, output_shape, program_of
+from robot_rl.encoders.networks import CHANNELS, NETWORKS, network_of, output_shape, program_of
+from robot_rl.encoders.pictures import drawn_pictures
 from robot_rl.encoders.program import Trunk, save_trunk
 from robot_rl.encoders.views import MAX_SHIFT, shifted_views
 from robot_rl.encoders.weights import read_weights
@@ -44,10 +46,11 @@ def test_a_checkpoint_tells_which_network_it_is_of(network) -> None:
     assert all(np.isfinite(op.weight).all() for op in trunk_ops if hasattr(op, "weight"))
 
 
-def test_the_default_is_a_map_of_112_channels_for_159_million_operations() -> None:
-    assert output_shape("efficientnet_lite0", 128) == (4, 4, 112)
+def test_the_default_is_a_map_of_48_channels_for_159_million_operations() -> None:
+    assert output_shape("efficientnet_lite0", 128) == (4, 4, CHANNELS)
+    assert CHANNELS == 48
     ops = program_of("efficientnet_lite0", 128)
-    ones = np.ones(112, np.float32)
+    ones = np.ones(CHANNELS, np.float32)
     trunk = Trunk(name="lite0", ops=ops, size=128, feature_mean=ones, feature_std=ones, input_mean=ones[:3],
                   input_std=ones[:3])  # fmt: skip
     assert round(trunk.flops / 1e6) == 159
@@ -160,7 +163,29 @@ def test_a_converted_network_computes_what_torch_does_with_its_layers(network, t
     from robot_rl.encoders.torch_trunk import TorchTrunk
 
     wanted = reference_features(torch, network, arrays, images)
-    np.testing.assert_allclose(TorchTrunk(trunk)(images), wanted, atol=2e-4 * np.abs(wanted).max())
+    ones = np.ones(wanted.shape[-1], np.float32)
+    whole = dataclasses.replace(trunk, ops=trunk.ops[:-1], feature_mean=0.0 * ones, feature_std=ones)
+    np.testing.assert_allclose(TorchTrunk(whole)(images), wanted, atol=2e-4 * np.abs(wanted).max())
+
+
+def test_channels_are_squeezed_to_the_directions_in_which_they_vary_most(tmp_path) -> None:
+    torch = pytest.importorskip("torch")
+    from robot_rl.encoders.torch_trunk import TorchTrunk
+
+    arrays = drawn_checkpoint("efficientnet_lite0", seed=2)
+    torch.save({name: torch.from_numpy(a) for name, a in arrays.items()}, tmp_path / "w.pth")
+    trunk, pictures = convert(tmp_path / "w.pth", 64), drawn_pictures(64)
+    ones = np.ones(trunk.shapes[-2][2], np.float32)
+    whole = dataclasses.replace(trunk, ops=trunk.ops[:-1], feature_mean=0.0 * ones, feature_std=ones)
+    before = TorchTrunk(whole)(pictures).reshape(-1, len(ones)).astype(np.float64)
+    before = (before - before.mean(axis=0)) / before.std(axis=0)
+    variances = np.sort(np.linalg.eigvalsh(before.T @ before / len(before)))[::-1][:CHANNELS]
+    kept = TorchTrunk(trunk)(pictures).reshape(-1, CHANNELS)
+    np.testing.assert_allclose(kept.mean(axis=0), 0.0, atol=1e-3)
+    np.testing.assert_allclose(np.square(kept).mean(axis=0), variances, rtol=1e-2)
+    np.testing.assert_allclose(trunk.feature_std, np.sqrt(variances), rtol=1e-2)
+    again = squeezed(dataclasses.replace(trunk, ops=program_of("efficientnet_lite0", 64, arrays)), pictures)
+    np.testing.assert_array_equal(again.ops[-1].weight, trunk.ops[-1].weight)
 
 
 def test_a_conversion_is_kept_and_a_damaged_one_made_anew(tmp_path, cache, monkeypatch, caplog) -> None:
@@ -168,7 +193,7 @@ def test_a_conversion_is_kept_and_a_damaged_one_made_anew(tmp_path, cache, monke
     arrays = drawn_checkpoint("efficientnet_lite0")
     torch.save({name: torch.from_numpy(a) for name, a in arrays.items()}, tmp_path / "mine.pth")
     first = load_encoder(str(tmp_path / "mine.pth"), 64, 2)
-    assert first.shape == (2, 4, 4, 112)
+    assert first.shape == (2, 4, 4, CHANNELS)
     assert cache_folder() == cache
     (kept,) = cache.iterdir()
     assert kept.name.startswith("mine-")
@@ -190,7 +215,7 @@ def test_the_packaged_weights_become_the_default_encoder(cache) -> None:
     images = np.zeros((1, 128, 128, 3), np.uint8)
     images[:, 40:70, 50:90] = 200
     features = Encoder.dequantise(encoder.encode(images))
-    assert features.shape == (1, 5, 4, 4, 112)
+    assert features.shape == (1, 5, 4, 4, CHANNELS)
     assert 0.3 < features.std() < 3.0
     from robot_rl.agents.trunk import jax_trunk
 

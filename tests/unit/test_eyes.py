@@ -170,6 +170,22 @@ def test_the_critics_eyes_follow_the_critics_loss_and_the_actors_the_actors() ->
         np.testing.assert_array_equal(cloned.critic[EYES][name]["masks"], before.critic[EYES][name]["masks"])
 
 
+def test_critics_begin_with_the_eyes_that_cloning_has_taught() -> None:
+    agent = Agent(OBSERVATION, ACTION, CONFIG)
+    state, _ = agent.clone(agent.init(0), {k: v for k, v in batches_of().items() if "next" not in k})
+    taught = jax.tree.map(np.array, state.actor[EYES])
+    before = jax.tree.map(np.array, without_eyes(state.critic))
+    state = agent.share_eyes(state)
+    for critics in (state.critic, state.target):
+        jax.tree.map(np.testing.assert_array_equal, critics[EYES], taught)
+        jax.tree.map(np.testing.assert_array_equal, without_eyes(critics), before)
+    state, _ = agent.update(state, batches_of(), {})  # the three sets of eyes share no buffer that it gives away
+    assert np.isfinite(np.asarray(state.critic[EYES]["front"]["masks"])).all()
+    plain = Agent(ObservationSpec(state=OBSERVATION.state), ACTION, CONFIG)
+    blind = plain.init(0)
+    assert plain.share_eyes(blind) is blind
+
+
 def test_the_target_looks_at_the_next_frame_with_the_targets_eyes() -> None:
     agent = Agent(OBSERVATION, ACTION, CONFIG)
     state, batch = agent.init(0), {k: v[0] for k, v in batches_of().items()}
@@ -223,7 +239,7 @@ def test_a_batch_without_features_is_refused() -> None:
 
 
 def test_acting_on_two_cameras_takes_less_than_a_millisecond() -> None:
-    camera = FeatureField(views=5, height=4, width=4, channels=112)
+    camera = FeatureField(views=5, height=4, width=4, channels=48)
     spec = ObservationSpec(state=OBSERVATION.state, images={"front": camera, "wrist": camera})
     agent = Agent(spec, ACTION, AgentConfig(hidden=(256, 256)))
     policy = NumpyPolicy(spec, ACTION, agent.policy(agent.init(0)))

@@ -114,9 +114,9 @@ def test_the_same_seed_draws_the_same_views() -> None:
 
 
 def test_a_step_from_two_cameras_fits_into_40_kilobytes() -> None:
-    camera = FeatureField(views=5, height=4, width=4, channels=112)
+    camera = FeatureField(views=5, height=4, width=4, channels=48)
     spec = ObservationSpec(state=OBSERVATION.state, images={"front": camera, "wrist": camera})
-    assert 17_920 < Replay(10, spec, ACTION, 0.9).nbytes_per_step < 18_100
+    assert 7_680 < Replay(10, spec, ACTION, 0.9).nbytes_per_step < 7_860
 
 
 def test_blocks_whose_features_do_not_fit_are_refused() -> None:
