@@ -98,9 +98,10 @@ def test_what_deceived_the_classifier_is_read_from_the_runs_record() -> None:
     def told(*counts: int) -> list[bool | None]:
         return [row.holds for row in images_run.deceived("run", judged(*counts), 60.0)]
 
-    assert told(4, 500) == [True, True]
-    assert told(20, 500, 1) == [False, True]
-    assert told(4, 500, 4) == [True, False]
+    frames, claims = images_run.deceived("run", judged(20, 500, 4), 60.0)
+    assert frames.measured.startswith("20 of 500 (95 % interval 2.46 to 6.11 %)")
+    assert claims.measured.startswith("4 of 9 ")
+    assert told(20, 500, 4) == [True, True]  # known: nothing is promised of what a policy seeks out
     assert told(0, 0) == [False]
     assert [row.holds for row in images_run.deceived("run", {"env_steps": 600}, 60.0)] == [False]
 
