@@ -8,10 +8,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from robot_rl.cli.common import parse, parser, say
-from robot_rl.errors import ConfigError, ExportError, nearest
+from robot_rl.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
-    from robot_rl.encoders.program import Trunk
+    from robot_rl.encoders.encoder import Encoder
+    from robot_rl.encoders.raw import RawEncoder
     from robot_rl.evaluate import SavedPolicy
     from robot_rl.export.recorded import Observations
     from robot_rl.settings import Settings
@@ -68,7 +69,7 @@ def export(arguments: Sequence[str]) -> int:
     task = chosen.task.make()
     observation_spec = observed(chosen, task)
     saved = read_policy(path, observation_spec, task.action_spec)
-    trunk, observations = _seen(folder, chosen, saved, task.action_spec)
+    encoder, observations = _seen(folder, chosen, saved, task.action_spec)
     done = export_policy(
         Path(options.to) if options.to else folder / f"export-{options.format}",
         options.format,
@@ -85,7 +86,7 @@ def export(arguments: Sequence[str]) -> int:
             sampled=saved.sampled,
             run_commit=read_json(folder / "run.json").get("commit"),
         ),
-        trunk,
+        encoder,
     )
     say(
         f"{options.policy} policy of {folder}: {done.folder}, {done.size_bytes / 1e6:.2f} MB; differs from "
@@ -97,7 +98,7 @@ def export(arguments: Sequence[str]) -> int:
 
 def _seen(
     folder: Path, chosen: Settings, saved: SavedPolicy, action_spec: ActionSpec
-) -> tuple[Trunk | None, Observations]:
+) -> tuple[Encoder | RawEncoder | None, Observations]:
     """Return the encoder of a policy that sees, and observations of its run."""
     from robot_rl.build import images_of, make_env
     from robot_rl.export.parity import OBSERVATIONS
@@ -107,23 +108,18 @@ def _seen(
     spec = saved.observation_spec
     if not any(isinstance(camera, FeatureField) for camera in spec.images.values()):
         return None, recorded_states(folder, spec, OBSERVATIONS)
-    if any(isinstance(camera, FeatureField) and camera.raw for camera in spec.images.values()):
-        raise ExportError(
-            "the policy sees by convolutions of its own (obs.encoder=cnn), which the exported programs do not have; "
-            "run it with this package, or train with a frozen encoder (obs.encoder=efficientnet_lite0)"
-        )
-    from robot_rl.encoders.convert import find_trunk
+    from robot_rl.encoders.encoder import load_encoder
     from robot_rl.evaluate import FIRST_SEED
     from robot_rl.policy import NumpyPolicy
 
     pictures = images_of(chosen)
-    trunk = find_trunk(chosen.obs.encoder, next(iter(pictures.values())).height)
+    encoder = load_encoder(chosen.obs.encoder, next(iter(pictures.values())).height, views=1)
     recorded = recorded_pictures(folder, dataclasses.replace(spec, images=pictures), action_spec, OBSERVATIONS)
     if recorded is not None:
-        return trunk, recorded
+        return encoder, recorded
     env = make_env(chosen)
     try:
         policy = NumpyPolicy(env.observation_spec, action_spec, saved.weights)
-        return trunk, practised_pictures(env, policy, OBSERVATIONS, FIRST_SEED - OBSERVATIONS)
+        return encoder, practised_pictures(env, policy, OBSERVATIONS, FIRST_SEED - OBSERVATIONS)
     finally:
         env.close()

@@ -41,6 +41,11 @@ class Encoder:
         self._run = TorchTrunk(trunk) if run is None else run
 
     @property
+    def size(self) -> int:
+        """Height and width of the pictures that it reads, pixels."""
+        return self.trunk.size
+
+    @property
     def shape(self) -> tuple[int, int, int, int]:
         """(views, height, width, channels) of what is kept of one picture."""
         return (self.views, *self.trunk.output)

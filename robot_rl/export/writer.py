@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from robot_rl.encoders.encoder import Encoder, label
-from robot_rl.encoders.program import Trunk
+from robot_rl.encoders.encoder import Encoder
+from robot_rl.encoders.raw import RawEncoder
 from robot_rl.errors import ConfigError, ExportError
 from robot_rl.export import run_policy
 from robot_rl.export.description import Origin, describe
@@ -55,7 +55,7 @@ def export_policy(
     weights: Mapping[str, NDArray[np.float32]],
     observations: Observations,
     origin: Origin,
-    trunk: Trunk | None = None,
+    encoder: Encoder | RawEncoder | None = None,
 ) -> Exported:
     """Write a policy into a new folder, open it again by its own runner, and compare.
 
@@ -66,7 +66,7 @@ def export_policy(
         weights: As `Agent.policy` gives them.
         observations: What a robot has seen, to compare on.
         origin: Where the policy comes from.
-        trunk: The frozen encoder, for a policy that reads features; the program then reads pictures.
+        encoder: Of a policy that reads what is stored of pictures; the program then reads pictures.
 
     Raises:
         ConfigError: The format is unknown or the folder exists.
@@ -82,8 +82,8 @@ def export_policy(
     states, pictures = observations.states, observations.images
     # Without an encoder no policy reads pictures, even if its task has some.
     seen_spec, eyes, features = dataclasses.replace(observation_spec, images={}), None, {}
-    if trunk is not None:
-        seen_spec, eyes, features = _seeing(observation_spec, weights, pictures, trunk)
+    if encoder is not None:
+        seen_spec, eyes, features = _seeing(observation_spec, weights, pictures, encoder)
     examples = reference(observation_spec, action_spec, weights, states, features)
     acted = numpy_answers(observation_spec, action_spec, weights, states, features)
     found = {"numpy": deviations(examples, action_spec, acted)}
@@ -94,7 +94,7 @@ def export_policy(
         inputs = [("state", states[0]), *((name, shots[0]) for name, shots in pictures.items())]
         write_program(format_name, module, inputs, output_names(action_spec, bool(pictures)), program)
         description = describe(origin, seen_spec, action_spec) | {
-            "encoder": None if trunk is None else label(trunk.name, trunk.source),
+            "encoder": None if encoder is None else encoder.field.encoder,
             "format": format_name,
             "file": program.name,
             "sha256": hashlib.sha256(program.read_bytes()).hexdigest(),
@@ -108,7 +108,7 @@ def export_policy(
         answers = _program_answers(part, observations)
         moved = None
         wanted = examples
-        if trunk is not None:  # of the very features that the program has made; those are compared by themselves
+        if encoder is not None:  # of the very features that the program has made; those are compared by themselves
             moved = moved_bytes(f"the exported program ({format_name})", features, answers[STORED])
             own = {name: answers[STORED][:, i] for i, name in enumerate(features)}
             wanted = reference(observation_spec, action_spec, weights, states, own)
@@ -136,16 +136,15 @@ def _seeing(
     observation_spec: ObservationSpec,
     weights: Mapping[str, NDArray[np.float32]],
     pictures: Mapping[str, NDArray[np.uint8]],
-    trunk: Trunk,
+    encoder: Encoder | RawEncoder,
 ) -> tuple[ObservationSpec, Any, dict[str, NDArray[np.uint8]]]:
     """Return what the program is shown, its eyes, and the features that an actor's encoder makes of the pictures."""
     cameras = {k: f for k, f in observation_spec.images.items() if isinstance(f, FeatureField)}
-    encoder = Encoder(trunk, views=1)
     # All cameras of a moment at once, as practice does.
     moments = [encoder.encode_centre(np.stack(shots)) for shots in zip(*pictures.values(), strict=True)]
     features = {name: np.stack([moment[i] for moment in moments]) for i, name in enumerate(pictures)}
-    images = dict.fromkeys(cameras, ImageField(height=trunk.size, width=trunk.size))
-    return dataclasses.replace(observation_spec, images=images), eyes_module(cameras, weights, trunk), features
+    images = dict.fromkeys(cameras, ImageField(height=encoder.size, width=encoder.size))
+    return dataclasses.replace(observation_spec, images=images), eyes_module(cameras, weights, encoder), features
 
 
 def _program_answers(folder: Path, observations: Observations) -> dict[str, Any]:

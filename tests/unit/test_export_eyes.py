@@ -13,9 +13,10 @@ from trunks import run_plainly, small_trunk
 
 from robot_rl.agents.config import AgentConfig
 from robot_rl.agents.rlpd import Agent
-from robot_rl.encoders.encoder import field_of
+from robot_rl.encoders.encoder import Encoder, field_of
 from robot_rl.encoders.pictures import drawn_pictures
 from robot_rl.encoders.program import Trunk
+from robot_rl.encoders.raw import RawEncoder
 from robot_rl.errors import ExportError
 from robot_rl.export import parity
 from robot_rl.export.acting import ExportedActor
@@ -50,8 +51,8 @@ COUNT = 12
 ORIGIN = Origin(task="made_up", control_hz=10.0, run="r", policy="final", version=7, sampled=False)
 
 
-def weights_of_an_agent(seed: int = 0) -> dict[str, np.ndarray]:
-    agent = Agent(SEEN, ACTION, AgentConfig(hidden=(32,), critics=2, eye_masks=3, eye_width=10))
+def weights_of_an_agent(seed: int = 0, spec: ObservationSpec = SEEN) -> dict[str, np.ndarray]:
+    agent = Agent(spec, ACTION, AgentConfig(hidden=(32,), critics=2, eye_masks=3, eye_width=10))
     rng = np.random.default_rng(seed)
     weights = agent.policy(agent.init(seed))
     fixed = ("activation", "std_bounds")
@@ -71,10 +72,10 @@ def torch():
 
 
 def test_the_trunk_is_the_program_that_it_says(torch) -> None:
-    eyes = eyes_module(SEEN.images, weights_of_an_agent(), TRUNK)
+    eyes = eyes_module(SEEN.images, weights_of_an_agent(), Encoder(TRUNK, 1))
     pictures = drawn_pictures(TRUNK.size, 6)
     with torch.inference_mode():
-        found = eyes.stored(torch.from_numpy(pictures)).numpy() * FEATURE_SCALE + FEATURE_OFFSET
+        found = eyes.see(torch.from_numpy(pictures)).numpy() * FEATURE_SCALE + FEATURE_OFFSET
     wanted = np.stack([run_plainly(TRUNK, picture) for picture in pictures])
     steps = (wanted - TRUNK.feature_mean) / TRUNK.feature_std
     inside = np.abs(steps) < 5.9
@@ -85,8 +86,8 @@ def test_the_trunk_is_the_program_that_it_says(torch) -> None:
 def test_features_of_another_shape_are_refused(torch) -> None:
     other = dataclasses.replace(TRUNK, ops=TRUNK.ops[:4], feature_mean=np.zeros(8), feature_std=np.ones(8))
     assert isinstance(other, Trunk)
-    with pytest.raises(ExportError, match=r"of the camera 'front', the trunk small makes .*obs.encoder"):
-        eyes_module(SEEN.images, weights_of_an_agent(), other)
+    with pytest.raises(ExportError, match=r"of the camera 'front', the encoder small/0+ makes .*obs.encoder"):
+        eyes_module(SEEN.images, weights_of_an_agent(), Encoder(other, 1))
 
 
 @pytest.mark.parametrize("format_name", ["torch", "onnx"])
@@ -94,7 +95,7 @@ def test_pictures_go_in_and_the_learners_action_comes_out(format_name: str, tmp_
     for name in ("torch",) if format_name == "torch" else ("torch", "onnx", "onnxscript", "onnxruntime"):
         pytest.importorskip(name)
     weights, shown = weights_of_an_agent(), observations()
-    done = export_policy(tmp_path / "out", format_name, SEEN, ACTION, weights, shown, ORIGIN, TRUNK)
+    done = export_policy(tmp_path / "out", format_name, SEEN, ACTION, weights, shown, ORIGIN, Encoder(TRUNK, 1))
     assert done.deviation <= parity.TOLERANCE
     told = json.loads((tmp_path / "out" / "policy.json").read_text())
     assert told["encoder"] == SEEN.images["front"].encoder
@@ -112,6 +113,27 @@ def test_pictures_go_in_and_the_learners_action_comes_out(format_name: str, tmp_
         policy.act(state, {"front": pictures["front"]})
     with pytest.raises(PolicyError, match="got float64 of shape"):
         policy.act(state, {**pictures, "front": pictures["front"] / 255.0})
+
+
+@pytest.mark.parametrize("format_name", ["torch", "onnx"])
+def test_a_policy_with_convolutions_of_its_own_is_exported_too(format_name: str, tmp_path: Path) -> None:
+    for name in ("torch",) if format_name == "torch" else ("torch", "onnx", "onnxscript", "onnxruntime"):
+        pytest.importorskip(name)
+    encoder = RawEncoder(128, 1)
+    spec = ObservationSpec(state=SEEN.state, images=dict.fromkeys(CAMERAS, encoder.field))
+    shots = drawn_pictures(128, 2 * COUNT)
+    shown = Observations(random_states(spec, COUNT), {"front": shots[:COUNT], "wrist": shots[COUNT:]})
+    done = export_policy(
+        tmp_path / "out", format_name, spec, ACTION, weights_of_an_agent(0, spec), shown, ORIGIN, encoder
+    )
+    assert done.deviation <= parity.TOLERANCE
+    told = json.loads((tmp_path / "out" / "policy.json").read_text())
+    assert told["encoder"] == "cnn/128"
+    assert told["parity"]["bytes"]["one_step_apart"] == 0
+    policy = ExportedPolicy(tmp_path / "out")
+    pictures = {name: images[0] for name, images in shown.images.items()}
+    action = policy.act(shown.states[0], pictures)
+    assert np.abs(policy.act(shown.states[0], {**pictures, "wrist": 255 - pictures["wrist"]}) - action).max() > 1e-3
 
 
 class _Seeing:
@@ -178,7 +200,7 @@ def test_a_feature_may_be_stored_one_step_apart_and_now_and_then_alone() -> None
 def test_the_runner_leaves_out_what_rounding_has_moved_and_refuses_what_it_has_not(tmp_path: Path) -> None:
     pytest.importorskip("torch")
     folder = tmp_path / "out"
-    export_policy(folder, "torch", SEEN, ACTION, weights_of_an_agent(), observations(), ORIGIN, TRUNK)
+    export_policy(folder, "torch", SEEN, ACTION, weights_of_an_agent(), observations(), ORIGIN, Encoder(TRUNK, 1))
     policy = ExportedPolicy(folder)
     assert json.loads((folder / "policy.json").read_text())["parity"]["bytes"]["compared"] == COUNT * 2 * 2 * 2 * 6
     with np.load(folder / "examples.npz") as found:
