@@ -371,7 +371,8 @@ def resume_run(folder: Path, composed: Composed) -> None:
     settings = composed.settings()
     if (folder / "summary.json").is_file():
         done = int(last_row(folder / METRICS_FILE).get("env_steps", 0))
-        if settings.algorithm in OFFLINE or done >= settings.learner.total_env_steps:
+        planned = max(len(settings.practice.nodes), 1) * settings.learner.total_env_steps  # a setting of each node
+        if settings.algorithm in OFFLINE or done >= planned:
             raise ConfigError(
                 f"the run {folder} is complete ({done} steps). Go on with more: "
                 f"learner.total_env_steps={2 * settings.learner.total_env_steps}"
