@@ -370,7 +370,7 @@ def resume_run(folder: Path, composed: Composed) -> None:
     """
     settings = composed.settings()
     if (folder / "summary.json").is_file():
-        done = int(last_row(folder / METRICS_FILE).get("env_steps", 0))
+        done = int(read_json(folder / "summary.json").get("env_steps", 0))
         planned = max(len(settings.practice.nodes), 1) * settings.learner.total_env_steps  # a setting of each node
         if settings.algorithm in OFFLINE or done >= planned:
             raise ConfigError(

@@ -15,6 +15,7 @@ import pytest
 from robot_rl import train
 from robot_rl.checkpoint import Checkpoints
 from robot_rl.config import compose, compose_run
+from robot_rl.errors import ConfigError
 from robot_rl.jsonl import read_json, read_jsonl
 from robot_rl.replay_log import read
 from robot_rl.runs import list_runs
@@ -95,6 +96,14 @@ def test_a_run_stops_goes_on_and_leaves_what_is_needed_later(tmp_path: Path, mon
     assert "Automatic resets" in page
     assert "of robot time" in page
     assert [entry.name for entry in list_runs(tmp_path)] == ["run"], "nodes are parts of a run"
+    with pytest.raises(ConfigError, match=r"is complete .* learner.total_env_steps=240"):
+        train.resume_run(folder, compose_run(folder))
+    further = compose_run(folder, ["learner.total_env_steps=160"])  # less than the steps of both nodes, more for each
+    train.resume_run(folder, further)
+    assert train.run(further, folder, lambda: False).complete
+    assert 320 <= steps(folder) < 380
+    assert read_jsonl(folder / "episodes.jsonl")[: len(rows)] == rows
+    check_no_gaps(folder)
     node = compose_run(folder / "forward").settings()
     assert not node.practice.on
     assert node.task.settings["direction"] == "forward"
