@@ -45,8 +45,8 @@ class Hand(Protocol):
         """End a latched stop."""
         ...
 
-    def help(self, task: Task, rng: np.random.Generator) -> None:
-        """Bring the scene to where an episode of a task can begin, the arm being out of the way."""
+    def help(self, task: Task, rng: np.random.Generator, guide: bool) -> None:
+        """Bring the scene to where an episode of a task can begin; guide the arm there too if it cannot get away."""
         ...
 
 
@@ -56,7 +56,7 @@ class NoHand:
     def acknowledge(self) -> None:
         """The person has done so, with the robot's own means."""
 
-    def help(self, task: Task, rng: np.random.Generator) -> None:
+    def help(self, task: Task, rng: np.random.Generator, guide: bool) -> None:
         """Nothing is left to do."""
 
 
@@ -74,14 +74,20 @@ class TwinHand:
         """End a latched stop."""
         self._robot.acknowledge()
 
-    def help(self, task: Task, rng: np.random.Generator) -> None:
-        """Put the objects where an episode begins; where the twin has lost its scene, set it up anew."""
+    def help(self, task: Task, rng: np.random.Generator, guide: bool) -> None:
+        """Put the objects where an episode begins, and the arm if it is to be guided; set up a twin without a scene.
+
+        An arm that has wound itself up to the end of a joint does not get out of there by motions of its tool.
+        """
         request = task.sample_reset(rng)
-        try:
-            self._robot.place(request.objects)
-        except RobotError as e:
-            log.warning("the twin is set up anew: %s", e)
-            self._robot.reset(ResetRequest(p_BE=request.p_BE, quat_BE=request.quat_BE, objects=request.objects))
+        if not guide:
+            try:
+                self._robot.place(request.objects)
+            except RobotError as e:
+                log.warning("the twin is set up anew: %s", e)
+            else:
+                return
+        self._robot.reset(ResetRequest(p_BE=request.p_BE, quat_BE=request.quat_BE, objects=request.objects))
 
 
 class Ladder:
@@ -243,8 +249,8 @@ class Ladder:
             return "nobody"
         seconds = time.monotonic() - began_s
         self._hand.acknowledge()
-        self._motion(self._primitives.retreat, "retreat")  # out of the way of whoever reaches into the cell
-        self._hand.help(task, self._rng)
+        away = self._motion(self._primitives.retreat, "retreat")  # from whoever reaches into the cell
+        self._hand.help(task, self._rng, guide=now.kind == "blocked" or not away.reached)
         self.stuck.forget()
         following = diagnose()
         self._record.write(ASK, node, now.kind, "answered", seconds, following is None, now.text)

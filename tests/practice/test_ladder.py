@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from practice_rig import bins, ladder, primitives
+from practice_rig import START, bins, ladder, primitives
 
 from robot_rl.errors import RobotError
 from robot_rl.jsonl import read_jsonl
@@ -143,3 +143,15 @@ def test_a_hand_places_objects_and_nothing_else(tmp_path: Path) -> None:
     with pytest.raises(RobotError, match="no scene yet"):
         ArmTwin(twin.task).place({"cube": pose})
     assert ResetRequest(p_BE=before.p_BE, quat_BE=yaw_quat(0.0)).keep_scene is False
+
+
+def test_an_arm_that_does_not_get_away_is_guided_by_the_person_too(tmp_path: Path) -> None:
+    twin = bins()
+    climber = ladder(twin, tmp_path)
+    troubles = iter([Trouble(kind="blocked", text="wound up")] * (1 + PracticeConfig().trouble.tries) + [None])
+    aside = START + np.array([0.03, -0.12, 0.04])
+    assert primitives(twin).move("aside", aside, yaw_quat(0.0), close=False).reached
+    assert climber.climb("forward", twin.task, Trouble(kind="blocked", text="wound up"), lambda: next(troubles))
+    (last,) = read_jsonl(tmp_path / "resets.jsonl")[-1:]
+    assert (last["rung"], last["outcome"], last["cleared"]) == ("ask", "answered", True)
+    assert np.abs(twin.observe().p_BE[:2] - START[:2]).max() < 0.04, "above the bin that the episode begins from"

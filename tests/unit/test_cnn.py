@@ -166,4 +166,6 @@ def test_a_run_that_learns_to_see_goes_to_its_end_without_torch(tmp_path: Path) 
         assert block.images["wrist"].shape[1:] == (2, SIDE, SIDE, 3)
     from robot_rl.cli import main
 
-    assert main(["export", str(outcome.folder), "--format", "torch"]) == 2
+    pytest.importorskip("torch", reason="exporting needs it, training does not")
+    assert main(["export", str(outcome.folder), "--format", "torch"]) == 0
+    assert (outcome.folder / "export-torch" / "policy.pt2").is_file()
