@@ -6,9 +6,9 @@
 Every row is `robot-rl train task=lap obs=images` with another frozen trunk: the one learnt by navigation, the same
 network with its weights as they were drawn, and EfficientNet-Lite0 of ImageNet. Two more show what pictures are worth:
 "blind" has the same numbers and no picture, "state" the course's numbers in its place. "scratch" has no trunk: every
-update trains convolutions too, as many as the others do but of half the batch (17 minutes on two cores). Runs lie under
-`--runs` and go on when the benchmark is started again; `--only` picks some. "First lap" is driving time, recoveries
-included.
+update trains convolutions too, as many as the others do but of half the batch (an hour on one busy core). Runs lie
+under `--runs` and go on when the benchmark is started again; `--only` picks some. "First lap" is driving time,
+recoveries included.
 """
 
 from __future__ import annotations

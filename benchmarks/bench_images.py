@@ -21,7 +21,7 @@ import numpy as np
 from robot_rl.agents.config import AgentConfig
 from robot_rl.agents.rlpd import Agent
 from robot_rl.agents.trunk import jax_trunk
-from robot_rl.encoders.networks import program_of
+from robot_rl.encoders.networks import CHANNELS, program_of
 from robot_rl.encoders.program import Conv, Trunk
 from robot_rl.errors import MissingDependency
 from robot_rl.messages import StepBlock
@@ -60,7 +60,7 @@ def drawn_trunk() -> Trunk:
             gain = np.sqrt(2.0 / np.prod(op.weight.shape[:3]))
             op = dataclasses.replace(op, weight=(gain * rng.standard_normal(op.weight.shape)).astype(np.float32))
         ops.append(op)
-    ones = np.ones(48, np.float32)
+    ones = np.ones(CHANNELS, np.float32)
     return Trunk(
         name="efficientnet_lite0", ops=tuple(ops), size=SIZE, input_mean=0.5 * ones[:3], input_std=0.25 * ones[:3],
         feature_mean=0.0 * ones, feature_std=ones,
