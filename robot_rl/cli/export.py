@@ -111,13 +111,15 @@ def _seen(
     from robot_rl.encoders.encoder import load_encoder
     from robot_rl.evaluate import FIRST_SEED
     from robot_rl.policy import NumpyPolicy
+    from robot_rl.rewards.settings import RewardConfig
 
     pictures = images_of(chosen)
     encoder = load_encoder(chosen.obs.encoder, next(iter(pictures.values())).height, views=1)
     recorded = recorded_pictures(folder, dataclasses.replace(spec, images=pictures), action_spec, OBSERVATIONS)
     if recorded is not None:
         return encoder, recorded
-    env = make_env(chosen)
+    # Its pictures are wanted and no word on success, so a classifier of the run's may be gone by now.
+    env = make_env(dataclasses.replace(chosen, reward=RewardConfig()))
     try:
         policy = NumpyPolicy(env.observation_spec, action_spec, saved.weights)
         return encoder, practised_pictures(env, policy, OBSERVATIONS, FIRST_SEED - OBSERVATIONS)

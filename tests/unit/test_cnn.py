@@ -169,3 +169,5 @@ def test_a_run_that_learns_to_see_goes_to_its_end_without_torch(tmp_path: Path) 
     pytest.importorskip("torch", reason="exporting needs it, training does not")
     assert main(["export", str(outcome.folder), "--format", "torch"]) == 0
     assert (outcome.folder / "export-torch" / "policy.pt2").is_file()
+    gone = ["reward=classifier", f"reward.path={tmp_path / 'gone.ckpt'}"]
+    assert main(["export", str(outcome.folder), "--format", "torch", "--to", str(tmp_path / "again"), *gone]) == 0
